@@ -1,0 +1,76 @@
+"""KeepAugment: augment images without destroying what they are about (Gong et al., CVPR 2021).
+
+Five lines in any training loop::
+
+    keep = KeepCutMix(alpha=1.0, quantile=0.6, saliency=at_scale(input_gradient, 0.5))
+    for images, labels in loader:                              # normalised floats, int64 labels
+        kept = keep(model, images, labels)                     # the model is handed back untouched
+        loss = cross_entropy(model(kept.images_BCHW), kept.target(labels, num_classes))
+        ...
+
+Names load on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keepcore.borrow import borrowed
+    from keepcore.build import KeepConfig, build_keep
+    from keepcore.early_head import EarlyHead, early_logits, without_early_head
+    from keepcore.keep import KeepAugment, KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing, Kept
+    from keepcore.regions import anywhere
+    from keepcore.saliency import at_scale, input_gradient
+    from keepcore.views import TwoViews
+
+__version__ = "0.1.0"
+_HOME = {
+    "EarlyHead": "early_head",
+    "KeepAugment": "keep",
+    "KeepConfig": "build",
+    "KeepCutMix": "keep",
+    "KeepCutout": "keep",
+    "KeepPaste": "keep",
+    "KeepRandomErasing": "keep",
+    "Kept": "keep",
+    "TwoViews": "views",
+    "anywhere": "regions",
+    "at_scale": "saliency",
+    "borrowed": "borrow",
+    "build_keep": "build",
+    "early_logits": "early_head",
+    "input_gradient": "saliency",
+    "without_early_head": "early_head",
+}
+__all__ = [
+    "EarlyHead",
+    "KeepAugment",
+    "KeepConfig",
+    "KeepCutMix",
+    "KeepCutout",
+    "KeepPaste",
+    "KeepRandomErasing",
+    "Kept",
+    "TwoViews",
+    "anywhere",
+    "at_scale",
+    "borrowed",
+    "build_keep",
+    "early_logits",
+    "input_gradient",
+    "without_early_head",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'keepcore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"keepcore.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

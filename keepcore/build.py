@@ -1,0 +1,168 @@
+"""Strings become objects here, and only here: one dict per choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from keepcore.compose import FillFn, constant, image_mean, noise
+from keepcore.early_head import HeadFn, early_logits, full_logits
+from keepcore.keep import Guide, KeepAugment, KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing
+from keepcore.regions import Selector, above, anywhere, below
+from keepcore.saliency import (
+    SaliencyFn,
+    ScoreFn,
+    at_scale,
+    input_gradient,
+    label_logit,
+    label_loss,
+    max_logit,
+)
+from keepcore.sizes import erasing_size
+
+SCORES: dict[str, ScoreFn] = {"label": label_logit, "max": max_logit, "loss": label_loss}
+SELECTORS: dict[str, Selector] = {"below": below, "above": above, "anywhere": anywhere}
+HEADS: dict[str, HeadFn] = {"full": full_logits, "early": early_logits}
+FILLS: dict[str, Callable[[float], FillFn]] = {
+    "constant": constant,
+    "mean": lambda value: image_mean,
+    "noise": lambda value: noise,
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class KeepConfig:
+    """One augmentation and its saliency, as plain values.
+
+    Attributes:
+        op: cutout, erasing, cutmix or paste.
+        keep: True: choose the region by saliency. False: the plain augmentation, same draws.
+        quantile: tau in [0, 1].
+        length: side of the region for cutout and paste: pixels (int) or a fraction (float); (height, width).
+        prob: chance that the operation fires.
+        score: whose gradient: label, max or loss.
+        scale: resolution of the saliency pass relative to the image; 0.5 is the paper's low resolution.
+        head: full, or early (the model must be an EarlyHead).
+        bn: eval, batch_nostats or train.
+        border: inside or clip; "" takes the operation's default.
+        reduce: sum or mean.
+        fill: constant, mean or noise.
+        fill_value: the constant.
+        alpha: CutMix's Beta parameter.
+        per: CutMix draws its size per batch or per image.
+        area: Random Erasing's range of area shares.
+        aspect: Random Erasing's range of height / width.
+        log_aspect: draw the aspect log-uniformly.
+        tries: Random Erasing's proposals per image.
+    """
+
+    op: str = "cutout"
+    keep: bool = True
+    quantile: float = 0.6
+    length: int | float | tuple[int, int] = 16
+    prob: float = 1.0
+    score: str = "label"
+    scale: float = 1.0
+    head: str = "full"
+    bn: str = "eval"
+    border: str = ""
+    reduce: str = "sum"
+    fill: str = "constant"
+    fill_value: float = 0.0
+    alpha: float = 1.0
+    per: str = "batch"
+    area: tuple[float, float] = (0.02, 1 / 3)
+    aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    log_aspect: bool = True
+    tries: int = 10
+
+
+def build_saliency(config: KeepConfig) -> SaliencyFn:
+    """Build the saliency function of a config: score, then scale.
+
+    Raises:
+        ValueError: unknown score, or scale not positive.
+
+    Source: Gong et al., CVPR 2021, Secs. 3 and 3.1.
+    """
+    saliency: SaliencyFn = partial(input_gradient, score=choose(SCORES, config.score, "score"))
+    return saliency if config.scale == 1.0 else at_scale(saliency, config.scale)
+
+
+def build_keep(config: KeepConfig) -> KeepAugment:
+    """Build the operation of a config.
+
+    Args:
+        config: plain values.
+
+    Returns:
+        The operation, ready to be called in a training step.
+
+    Raises:
+        ValueError: an unknown name (with the known ones) or a value out of range.
+
+    Example:
+        >>> build_keep(KeepConfig(op="cutmix", scale=0.5)).coin
+        'batch'
+
+    Source: Gong et al., CVPR 2021, Algorithm 1.
+    """
+    operation = choose(OPERATIONS, config.op, "op")
+    guide: Guide = {
+        "quantile": config.quantile,
+        "saliency": build_saliency(config),
+        "head": choose(HEADS, config.head, "head"),
+        "bn": config.bn,
+        "reduce": config.reduce,
+    }
+    if config.border:
+        guide["border"] = config.border
+    if not config.keep:
+        guide["selector"] = anywhere
+    return operation(config, guide)
+
+
+def choose(table: Mapping[str, T], name: str, what: str) -> T:
+    """Look a name up, or say which names there are.
+
+    Raises:
+        ValueError: unknown name.
+
+    Source: elementary.
+    """
+    if name not in table:
+        raise ValueError(f"{what} must be one of {', '.join(table)}, got {name!r}")
+    return table[name]
+
+
+def _fill(config: KeepConfig) -> FillFn:
+    return choose(FILLS, config.fill, "fill")(config.fill_value)
+
+
+def _cutout(config: KeepConfig, guide: Guide) -> KeepAugment:
+    return KeepCutout(config.length, fill=_fill(config), **guide)
+
+
+def _erasing(config: KeepConfig, guide: Guide) -> KeepAugment:
+    size = erasing_size(config.area, config.aspect, log_aspect=config.log_aspect, tries=config.tries)
+    return KeepRandomErasing(config.prob, size=size, fill=_fill(config), **guide)
+
+
+def _cutmix(config: KeepConfig, guide: Guide) -> KeepAugment:
+    return KeepCutMix(config.alpha, prob=config.prob, per=config.per, **guide)
+
+
+def _paste(config: KeepConfig, guide: Guide) -> KeepAugment:
+    return KeepPaste(config.length, prob=config.prob, **guide)
+
+
+OPERATIONS: dict[str, Callable[[KeepConfig, Guide], KeepAugment]] = {
+    "cutout": _cutout,
+    "erasing": _erasing,
+    "cutmix": _cutmix,
+    "paste": _paste,
+}

@@ -1,0 +1,125 @@
+"""Put two images together along a box: the one kernel behind cut, erase, paste and CutMix.
+
+Value contract: normalised floats, B x C x H x W; arguments are never written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from keepcore.boxes import box_mask
+
+FillFn = Callable[[Tensor, torch.Generator], Tensor]
+
+
+class Layers(NamedTuple):
+    """What a composer may use.
+
+    Attributes:
+        clean_BCHW: the images whose saliency was taken.
+        base_BCHW: the images to change: an augmented version of the clean ones, or the clean ones themselves.
+        partner_BCHW: another image of the batch for each; None when the composer asked for none.
+        fill: the colour of cut regions.
+        generator: on the images' device, for noise.
+    """
+
+    clean_BCHW: Tensor
+    base_BCHW: Tensor
+    partner_BCHW: Tensor | None
+    fill: FillFn
+    generator: torch.Generator
+
+
+class Composer(Protocol):
+    """Build the result from layers and boxes."""
+
+    def __call__(self, layers: Layers, boxes_B4: Tensor) -> Tensor:
+        """Return images_BCHW."""
+        ...
+
+
+def composite(inside_BCHW: Tensor, outside_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
+    """Take one image inside the box and another outside.
+
+    Args:
+        inside_BCHW: float images, or anything that broadcasts to ``outside_BCHW``.
+        outside_BCHW: float images.
+        boxes_B4: int64 ``(y0, x0, y1, x1)``; an empty box takes nothing from ``inside``.
+
+    Returns:
+        images_BCHW: each pixel bit-equal to its source.
+
+    Example:
+        >>> one, zero = torch.ones(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)
+        >>> composite(one, zero, torch.tensor([[0, 0, 1, 2]]))[0, 0].tolist()
+        [[1.0, 1.0], [0.0, 0.0]]
+
+    Source: Gong et al., CVPR 2021, Eqs. 2 and 3.
+    """
+    mask_B1HW = box_mask(boxes_B4, *outside_BCHW.shape[-2:])[:, None]
+    return torch.where(mask_B1HW, inside_BCHW.to(outside_BCHW.dtype), outside_BCHW)
+
+
+def cut(layers: Layers, boxes_B4: Tensor) -> Tensor:
+    """Fill the box: Cutout, Random Erasing.
+
+    Source: Gong et al., CVPR 2021, Eq. 2.
+    """
+    return composite(layers.fill(layers.base_BCHW, layers.generator), layers.base_BCHW, boxes_B4)
+
+
+def paste(layers: Layers, boxes_B4: Tensor) -> Tensor:
+    """Put the box of the clean image on top of the augmented one.
+
+    Raises:
+        ValueError: there is no augmented image.
+
+    Source: Gong et al., CVPR 2021, Eq. 3.
+    """
+    if layers.base_BCHW is layers.clean_BCHW:
+        raise ValueError("paste needs the augmented images: pass augmented=..., or give KeepPaste a policy")
+    return composite(layers.clean_BCHW, layers.base_BCHW, boxes_B4)
+
+
+def cutmix(layers: Layers, boxes_B4: Tensor) -> Tensor:
+    """Fill the box with the same box of the partner image.
+
+    Source: Yun et al., ICCV 2019; Gong et al., CVPR 2021, Sec. 4.2.
+    """
+    assert layers.partner_BCHW is not None
+    return composite(layers.partner_BCHW, layers.base_BCHW, boxes_B4)
+
+
+def constant(value: float | Sequence[float] = 0.0) -> FillFn:
+    """Fill with a constant, one number or one per channel (0 = the dataset mean of normalised images).
+
+    Source: DeVries and Taylor, 2017; Zhong et al., AAAI 2020.
+    """
+    colour = torch.as_tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1)
+
+    def fill(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+        if colour.numel() not in (1, images_BCHW.shape[1]):
+            raise ValueError(f"fill has {colour.numel()} channels, the images have {images_BCHW.shape[1]}")
+        return colour.to(images_BCHW.device, images_BCHW.dtype, non_blocking=True)
+
+    return fill
+
+
+def image_mean(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Fill with the image's own mean colour.
+
+    Source: the fill rule "mean" of random-erasing implementations, here per image.
+    """
+    return images_BCHW.mean((2, 3), keepdim=True)
+
+
+def noise(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Fill with standard normal noise, independent per pixel and channel.
+
+    Source: Zhong et al., AAAI 2020 (RE-R); normal on normalised images as in timm and torchvision.
+    """
+    return torch.randn(images_BCHW.shape, generator=generator, device=images_BCHW.device, dtype=images_BCHW.dtype)

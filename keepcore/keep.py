@@ -1,0 +1,433 @@
+"""KeepAugment: saliency -> scores -> box -> composite, in that order.
+
+Value contract: normalised floats, B x C x H x W. Shape legend: B images, P images the coin picked, 4 box edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypedDict, Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keepcore.borrow import borrowed
+from keepcore.boxes import kept_share
+from keepcore.compose import Composer, FillFn, Layers, constant, cut, cutmix, paste
+from keepcore.early_head import HeadFn, full_logits
+from keepcore.regions import Selector, above, anywhere, below
+from keepcore.saliency import LogitsFn, SaliencyFn, input_gradient
+from keepcore.scores import box_at, box_scores, candidates
+from keepcore.sizes import Length, SizeFn, cutmix_size, erasing_size, fixed
+
+
+class Draws(NamedTuple):
+    """All randomness of one step, on the CPU; independent of saliency and of the quantile.
+
+    Attributes:
+        picked_P: int64 indices of the images to change.
+        sizes_S2: int64 (height, width), S = 1 or P.
+        u_P: float64 in [0, 1): which of the eligible boxes.
+        partner_P: int64 index of the image mixed in; None unless the composer mixes.
+        noise_seed: seed of the fill's noise, made on the images' device.
+    """
+
+    picked_P: Tensor
+    sizes_S2: Tensor
+    u_P: Tensor
+    partner_P: Tensor | None
+    noise_seed: int
+
+
+class Kept(NamedTuple):
+    """The result for a whole batch.
+
+    Attributes:
+        images_BCHW: the augmented images.
+        boxes_B4: int64 ``(y0, x0, y1, x1)``; empty where the coin left the image alone.
+        lam_B: float32 weight of the own label; 1 unless mixed.
+        partner_B: int64 index of the image mixed in (itself where none); None unless the composer mixes.
+        share_B: float32 share of the image's saliency inside its box; NaN where no saliency was taken.
+        flat_B: bool, the map was constant or not finite, so the box was drawn uniformly.
+    """
+
+    images_BCHW: Tensor
+    boxes_B4: Tensor
+    lam_B: Tensor
+    partner_B: Tensor | None
+    share_B: Tensor
+    flat_B: Tensor
+
+    def target(self, labels_B: Tensor, num_classes: int) -> Tensor:
+        """Give what the loss compares with: the labels, or soft labels where images were mixed.
+
+        Args:
+            labels_B: int64 labels in [0, num_classes).
+            num_classes: K.
+
+        Returns:
+            ``labels_B`` itself, or float32 target_BK with rows summing to 1 (``F.cross_entropy`` takes both).
+        """
+        if self.partner_B is None:
+            return labels_B
+        own_BK = F.one_hot(labels_B, num_classes).float()
+        return own_BK * self.lam_B[:, None] + own_BK[self.partner_B] * (1.0 - self.lam_B[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepAugment:
+    """Augment a batch without destroying what it is about.
+
+    Each field is one independent choice; KeepCutout, KeepRandomErasing, KeepCutMix and KeepPaste fill them in.
+
+    Attributes:
+        size: draws the region's height and width.
+        selector: ``below`` (cut), ``above`` (paste) or ``anywhere`` (no saliency: the plain augmentation).
+        composer: ``cut``, ``paste`` or ``cutmix``.
+        quantile: tau in [0, 1].
+        border: ``"inside"`` or ``"clip"``, see :func:`keepcore.scores.candidates`.
+        reduce: ``"sum"`` or ``"mean"`` of the saliency in a box.
+        prob: chance that the operation fires, in [0, 1]; saliency is taken only for the images it picked.
+        coin: fires per ``"image"`` or per ``"batch"``.
+        fill: colour of cut regions.
+        policy: on-device augmentation for paste; used when no augmented images are given.
+        saliency: the map; wrap with :func:`keepcore.at_scale` for low resolution.
+        head: module -> logits_fn; :func:`keepcore.early_logits` stops after the first stage.
+        bn: BatchNorm during the saliency pass, see :func:`keepcore.borrowed`.
+    """
+
+    size: SizeFn
+    selector: Selector
+    composer: Composer
+    quantile: float = 0.6
+    border: str = "inside"
+    reduce: str = "sum"
+    prob: float = 1.0
+    coin: str = "image"
+    fill: FillFn = field(default_factory=constant)
+    policy: Callable[[Tensor], Tensor] | None = None
+    saliency: SaliencyFn = input_gradient
+    head: HeadFn = full_logits
+    bn: str = "eval"
+
+    def __post_init__(self) -> None:
+        for name in ("quantile", "prob"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.coin not in ("image", "batch"):
+            raise ValueError(f"coin must be 'image' or 'batch', got {self.coin!r}")
+
+    def __call__(
+        self,
+        model: nn.Module | LogitsFn,
+        images_BCHW: Tensor,
+        labels_B: Tensor | None = None,
+        augmented_BCHW: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Kept:
+        """Augment one batch.
+
+        Args:
+            model: the network being trained (borrowed and handed back untouched), or any images -> logits_BK.
+            images_BCHW: clean, normalised floats; never written to.
+            labels_B: int64 labels, for scores that need them.
+            augmented_BCHW: another view of the same pixels, e.g. from :class:`keepcore.TwoViews`. Paste puts
+                the important region back on it; cut and CutMix change it instead of the clean image.
+            generator: randomness; on the CPU for no waiting on the device. None: torch's global one.
+
+        Returns:
+            Kept: images, boxes and what a mixed loss needs.
+
+        Raises:
+            ValueError: wrong shapes or types, missing labels or augmented images, region larger than the
+                image (border ``"inside"``).
+
+        Example:
+            >>> keep = KeepCutout(2, quantile=0.6)
+            >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+            >>> images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 3])
+            >>> keep(net, images, labels, generator=torch.Generator().manual_seed(0)).images_BCHW.shape
+            torch.Size([4, 3, 8, 8])
+
+        Source: Gong et al., CVPR 2021, Algorithm 1.
+        """
+        if augmented_BCHW is None and self.policy is not None:
+            augmented_BCHW = self.policy(images_BCHW)
+        draws = self.draw(len(images_BCHW), *images_BCHW.shape[-2:], generator=generator)
+        return self.apply(model, images_BCHW, labels_B, augmented_BCHW, draws)
+
+    def draw(self, batch: int, height: int, width: int, *, generator: torch.Generator | None) -> Draws:
+        """Draw everything random of one step; the amount drawn depends on the arguments only."""
+        generator = torch.default_generator if generator is None else generator
+        device = generator.device
+        coins_B = torch.rand(batch if self.coin == "image" else 1, generator=generator, device=device)
+        fires_B = (coins_B < self.prob).expand(batch).cpu()
+        sizes_S2 = self.size(batch, height, width, generator).cpu()
+        u_B = torch.rand(batch, generator=generator, device=device, dtype=torch.float64).cpu()
+        perm_B = torch.randperm(batch, generator=generator, device=device).cpu()
+        noise_seed = int(torch.randint(2**62, (1,), generator=generator, device=device))
+        picked_P = fires_B.nonzero()[:, 0]
+        return Draws(
+            picked_P=picked_P,
+            sizes_S2=sizes_S2 if len(sizes_S2) == 1 else sizes_S2[picked_P],
+            u_P=u_B[picked_P],
+            partner_P=perm_B[picked_P] if self.composer is cutmix else None,
+            noise_seed=noise_seed,
+        )
+
+    def apply(
+        self,
+        model: nn.Module | LogitsFn,
+        images_BCHW: Tensor,
+        labels_B: Tensor | None,
+        augmented_BCHW: Tensor | None,
+        draws: Draws,
+    ) -> Kept:
+        """Apply a draw: deterministic. Arguments as for ``__call__``."""
+        base_BCHW = _base(images_BCHW, augmented_BCHW)
+        batch, device = len(images_BCHW), images_BCHW.device
+        if len(draws.picked_P) == 0:
+            return _unchanged(base_BCHW, draws)
+        everything = len(draws.picked_P) == batch
+        picked_P = draws.picked_P.to(device, non_blocking=True)
+        clean_PCHW = images_BCHW if everything else images_BCHW[picked_P]
+        same = base_BCHW is images_BCHW
+        base_PCHW = clean_PCHW if same else base_BCHW if everything else base_BCHW[picked_P]
+        labels_P = labels_B if everything or labels_B is None else labels_B[picked_P]
+        boxes_P4, share_P, flat_P = self._choose(model, clean_PCHW, labels_P, draws)
+        partner_P = None if draws.partner_P is None else draws.partner_P.to(device, non_blocking=True)
+        layers = Layers(
+            clean_BCHW=clean_PCHW,
+            base_BCHW=base_PCHW,
+            partner_BCHW=None if partner_P is None else base_BCHW[partner_P],
+            fill=self.fill,
+            generator=torch.Generator(device).manual_seed(draws.noise_seed),
+        )
+        images_PCHW = self.composer(layers, boxes_P4)
+        lam_P = kept_share(boxes_P4, *images_BCHW.shape[-2:]) if partner_P is not None else None
+        plain = _unchanged(base_BCHW, draws)
+        return Kept(
+            images_BCHW=images_PCHW if everything else base_BCHW.index_copy(0, picked_P, images_PCHW),
+            boxes_B4=plain.boxes_B4.index_copy(0, picked_P, boxes_P4),
+            lam_B=plain.lam_B if lam_P is None else plain.lam_B.index_copy(0, picked_P, lam_P),
+            partner_B=None
+            if plain.partner_B is None or partner_P is None
+            else plain.partner_B.index_copy(0, picked_P, partner_P),
+            share_B=plain.share_B.index_copy(0, picked_P, share_P),
+            flat_B=plain.flat_B.index_copy(0, picked_P, flat_P),
+        )
+
+    def bind(self, model: nn.Module, num_classes: int) -> Bound:
+        """Give the operation the call form of torchvision's batch transforms: (images, labels) -> the same.
+
+        Args:
+            model: the network being trained.
+            num_classes: K, for soft labels.
+
+        Returns:
+            A callable for the place where ``torchvision.transforms.v2.CutMix`` stands.
+        """
+        return Bound(self, model, num_classes)
+
+    def _choose(
+        self, model: nn.Module | LogitsFn, clean_PCHW: Tensor, labels_P: Tensor | None, draws: Draws
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return boxes_P4, share_P and flat_P."""
+        batch, _, height, width = clean_PCHW.shape
+        device = clean_PCHW.device
+        grid = candidates(draws.sizes_S2, height, width, self.border)
+        if self.selector is anywhere:
+            boxes_P4 = box_at(anywhere(None, grid, draws.u_P), grid).to(device, non_blocking=True)
+            nothing = torch.full((batch,), torch.nan, device=device)
+            return boxes_P4, nothing, torch.zeros(batch, dtype=torch.bool, device=device)
+        map_PHW = self.map_of(model, clean_PCHW, labels_P)
+        flat_P = _flat(map_PHW)
+        map_PHW = map_PHW.masked_fill(flat_P[:, None, None], 1.0)
+        scores_PYX = box_scores(map_PHW, grid, self.reduce)
+        level_PYX = scores_PYX.masked_fill(flat_P[:, None, None] & scores_PYX.isfinite(), 0.0)
+        index_P = self.selector(level_PYX, grid, draws.u_P, self.quantile)
+        boxes_P4 = box_at(index_P, grid)
+        inside_P = scores_PYX.flatten(1).gather(1, index_P[:, None])[:, 0]
+        if self.reduce == "mean":
+            inside_P = inside_P * ((boxes_P4[:, 2] - boxes_P4[:, 0]) * (boxes_P4[:, 3] - boxes_P4[:, 1]))
+        return boxes_P4, (inside_P / map_PHW.sum((1, 2), dtype=inside_P.dtype)).float(), flat_P
+
+    def map_of(self, model: nn.Module | LogitsFn, images_BCHW: Tensor, labels_B: Tensor | None = None) -> Tensor:
+        """Take the saliency map alone, for pictures and measurements: map_BHW, float32."""
+        if not isinstance(model, nn.Module):
+            return self.saliency(model, images_BCHW, labels_B)
+        with borrowed(model, self.bn) as inner:
+            return self.saliency(self.head(inner), images_BCHW, labels_B)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A KeepAugment with its model, called like a torchvision v2 batch transform."""
+
+    keep: KeepAugment
+    model: nn.Module
+    num_classes: int
+    generator: torch.Generator | None = None
+
+    def __call__(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (images_BCHW, labels_B or soft target_BK)."""
+        kept = self.keep(self.model, images_BCHW, labels_B, generator=self.generator)
+        return kept.images_BCHW, kept.target(labels_B, self.num_classes)
+
+
+class Guide(TypedDict, total=False):
+    """Options every constructor takes: where the saliency comes from, and the control."""
+
+    quantile: float
+    selector: Selector
+    saliency: SaliencyFn
+    head: HeadFn
+    bn: str
+    border: str
+    reduce: str
+
+
+def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **guide: Unpack[Guide]) -> KeepAugment:
+    """Cut a square where it hurts least.
+
+    Args:
+        length: side in pixels (int), (height, width), or a fraction of each side (float).
+        fill: colour; default 0, the dataset mean of normalised images.
+        **guide: quantile (0.6), border (``"clip"``: Cutout's own rule), saliency, head, bn, reduce, selector.
+
+    Returns:
+        The operation; ``selector=anywhere`` or ``quantile=1`` makes it plain Cutout.
+
+    Raises:
+        ValueError: an option out of range.
+
+    Example:
+        >>> KeepCutout(16).quantile
+        0.6
+
+    Source: Gong et al., CVPR 2021, Algorithm 1 (a); DeVries and Taylor, 2017.
+    Differs from the paper: it does not state the border rule; clipping is the baseline's.
+    """
+    options: Guide = {"selector": below, "border": "clip", **guide}
+    return KeepAugment(size=fixed(length), composer=cut, fill=fill or constant(), **options)
+
+
+def KeepRandomErasing(
+    prob: float = 0.5, *, size: SizeFn | None = None, fill: FillFn | None = None, **guide: Unpack[Guide]
+) -> KeepAugment:
+    """Erase a rectangle of random size where it hurts least.
+
+    Args:
+        prob: chance per image; saliency is taken only for the images that the coin picked.
+        size: default :func:`keepcore.sizes.erasing_size` with area 0.02-1/3 and aspect 0.3-3.3.
+        fill: ``constant(...)`` (default 0), ``image_mean`` or ``noise``.
+        **guide: quantile (0.6), border (``"inside"``), saliency, head, bn, reduce, selector.
+
+    Returns:
+        The operation.
+
+    Raises:
+        ValueError: an option out of range.
+
+    Example:
+        >>> KeepRandomErasing(0.5).prob
+        0.5
+
+    Source: Gong et al., CVPR 2021, Sec. 4.4; Zhong et al., AAAI 2020.
+    """
+    options: Guide = {"selector": below, "border": "inside", **guide}
+    size = size or erasing_size()
+    return KeepAugment(size=size, composer=cut, prob=prob, fill=fill or constant(), **options)
+
+
+def KeepCutMix(
+    alpha: float = 1.0, *, prob: float = 1.0, per: str = "batch", **guide: Unpack[Guide]
+) -> KeepAugment:
+    """Replace the region of an image that matters least by another image's.
+
+    Args:
+        alpha: lambda ~ Beta(alpha, alpha).
+        prob: chance of mixing.
+        per: ``"batch"``: coin and box size are drawn once per batch; ``"image"``: for each image. The position
+            is always each image's own.
+        **guide: quantile (0.6), border (``"clip"``), saliency, head, bn, reduce, selector.
+
+    Returns:
+        The operation; use ``kept.target(labels, num_classes)`` for the loss.
+
+    Raises:
+        ValueError: an option out of range.
+
+    Example:
+        >>> KeepCutMix().coin
+        'batch'
+
+    Source: Gong et al., CVPR 2021, Sec. 4.2; Yun et al., ICCV 2019.
+    Differs from the paper: nothing stated; as in clovaai's code the size is per batch, unlike it the
+    position, and so lambda, is per image.
+    """
+    options: Guide = {"selector": below, "border": "clip", **guide}
+    return KeepAugment(size=cutmix_size(alpha, per), composer=cutmix, prob=prob, coin=per, **options)
+
+
+def KeepPaste(
+    length: Length = 16,
+    *,
+    policy: Callable[[Tensor], Tensor] | None = None,
+    prob: float = 1.0,
+    **guide: Unpack[Guide],
+) -> KeepAugment:
+    """Paste the important region of the clean image back on its augmented version.
+
+    With RandAugment or AutoAugment in the data workers (see :class:`keepcore.TwoViews`) this is
+    KeepRandAugment or KeepAutoAugment.
+
+    Args:
+        length: side in pixels: 16 on CIFAR-10, 40 on ImageNet; or a fraction.
+        policy: batch -> batch on the device, for augmentations that run there; None: pass ``augmented``.
+        prob: chance per image that the region is pasted back; otherwise the augmented image stays as it is.
+        **guide: quantile (0.6), border (``"inside"``), saliency, head, bn, reduce, selector.
+
+    Returns:
+        The operation; ``selector=anywhere`` or ``quantile=0`` pastes a random region.
+
+    Raises:
+        ValueError: an option out of range.
+
+    Example:
+        >>> KeepPaste(16, policy=lambda images: -images).border
+        'inside'
+
+    Source: Gong et al., CVPR 2021, Algorithm 1 (b), Eq. 3.
+    """
+    options: Guide = {"selector": above, "border": "inside", **guide}
+    return KeepAugment(size=fixed(length), composer=paste, policy=policy, prob=prob, **options)
+
+
+def _base(images_BCHW: Tensor, augmented_BCHW: Tensor | None) -> Tensor:
+    if augmented_BCHW is None:
+        return images_BCHW
+    if augmented_BCHW.shape != images_BCHW.shape:
+        shapes = f"{tuple(augmented_BCHW.shape)} and {tuple(images_BCHW.shape)}"
+        raise ValueError(f"augmented and clean images must have one shape, got {shapes}")
+    return augmented_BCHW
+
+
+def _unchanged(base_BCHW: Tensor, draws: Draws) -> Kept:
+    batch, device = len(base_BCHW), base_BCHW.device
+    return Kept(
+        images_BCHW=base_BCHW,
+        boxes_B4=torch.zeros(batch, 4, dtype=torch.int64, device=device),
+        lam_B=torch.ones(batch, device=device),
+        partner_B=None if draws.partner_P is None else torch.arange(batch, device=device),
+        share_B=torch.full((batch,), torch.nan, device=device),
+        flat_B=torch.zeros(batch, dtype=torch.bool, device=device),
+    )
+
+
+def _flat(map_BHW: Tensor) -> Tensor:
+    low_B, high_B = map_BHW.flatten(1).aminmax(dim=1)
+    return ~(low_B.isfinite() & high_B.isfinite() & (low_B < high_B))

@@ -1,0 +1,152 @@
+"""Choose one box of every image by the rank of its score.
+
+A selector takes ``(scores_BYX, grid, u_B, quantile)`` and returns the raster index of one candidate.
+
+Shape legend: B images, N = Y X candidate positions, S = 1 or B.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from keepcore.scores import Candidates, candidates
+
+__all__ = ["Selector", "above", "anywhere", "below", "candidates"]
+
+_ROUNDING = 1e-9  # 0.29 * 100 is 28.999...: a quantile that means a whole number of boxes gets it
+
+
+class Selector(Protocol):
+    """Choose a candidate per image."""
+
+    def __call__(self, scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
+        """Return index_B: int64, raster index into (Y, X)."""
+        ...
+
+
+def below(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
+    """Draw uniformly from the lowest-scoring boxes: the region that may be cut.
+
+    Eligible are the K = max(1, floor(quantile * N)) lowest of the N candidates, ties for the last places
+    broken at random. So quantile = 1 is a uniform draw from all candidates, and a flat map (all scores
+    equal) is one too.
+
+    Args:
+        scores_BYX: float scores; +inf marks positions that are no candidates. No NaN.
+        grid: the candidates that were scored.
+        u_B: float64 uniform draws in [0, 1).
+        quantile: tau in [0, 1]; higher lets more important regions be cut.
+
+    Returns:
+        index_B: int64 raster index into (Y, X).
+
+    Raises:
+        ValueError: quantile outside [0, 1].
+
+    Example:
+        >>> grid = candidates(torch.tensor([[1, 1]]), 1, 3, "inside")
+        >>> below(torch.tensor([[[5.0, 1.0, 3.0]]]), grid, torch.tensor([0.6]), 0.7).tolist()
+        [2]
+
+    Source: Gong et al., CVPR 2021, Algorithm 1 (a) and Sec. 3, Remark.
+    Differs from the paper: ranks instead of a strict comparison with the quantile, so the set is never
+    empty; one draw instead of "repeat until".
+    """
+    _check_quantile(quantile)
+    keep_S = (quantile * grid.count_S.double() + _ROUNDING).floor().long().clamp_min(1)
+    return _draw_lowest(scores_BYX.flatten(1), keep_S, u_B)
+
+
+def above(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
+    """Draw uniformly from the highest-scoring boxes: the region to paste back.
+
+    Eligible are the K = max(1, ceil((1 - quantile) * N)) highest of the N candidates, ties at random;
+    quantile = 0 is a uniform draw from all candidates.
+
+    Args:
+        scores_BYX: float scores; +inf marks positions that are no candidates. No NaN.
+        grid: the candidates that were scored.
+        u_B: float64 uniform draws in [0, 1).
+        quantile: tau in [0, 1]; higher pastes more important regions.
+
+    Returns:
+        index_B: int64 raster index into (Y, X).
+
+    Raises:
+        ValueError: quantile outside [0, 1].
+
+    Example:
+        >>> grid = candidates(torch.tensor([[1, 1]]), 1, 3, "inside")
+        >>> above(torch.tensor([[[5.0, 1.0, 3.0]]]), grid, torch.tensor([0.6]), 0.7).tolist()
+        [0]
+
+    Source: Gong et al., CVPR 2021, Algorithm 1 (b) and Sec. 3, Remark.
+    Differs from the paper: as for :func:`below`.
+    """
+    _check_quantile(quantile)
+    keep_S = (grid.count_S.double() * (1.0 - quantile) - _ROUNDING).ceil().long().clamp_min(1)
+    scores_BN = scores_BYX.flatten(1)
+    return _draw_lowest(torch.where(scores_BN == torch.inf, torch.inf, -scores_BN), keep_S, u_B)
+
+
+def anywhere(scores_BYX: Tensor | None, grid: Candidates, u_B: Tensor, quantile: float = 1.0) -> Tensor:
+    """Draw uniformly from all candidates: the plain augmentation, as a control.
+
+    Same draw, same box as ``below`` with quantile 1 and ``above`` with quantile 0.
+
+    Args:
+        scores_BYX: not looked at, may be None: no saliency is needed.
+        grid: the candidates.
+        u_B: float64 uniform draws in [0, 1).
+        quantile: ignored.
+
+    Returns:
+        index_B: int64 raster index into (Y, X), on the device of ``u_B``.
+
+    Example:
+        >>> anywhere(None, candidates(torch.tensor([[1, 1]]), 1, 4, "clip"), torch.tensor([0.5])).tolist()
+        [2]
+
+    Source: DeVries and Taylor, 2017 (Cutout).
+    """
+    del scores_BYX, quantile
+    nth_B = (u_B * grid.count_S.to(u_B.device)).long()
+    columns_S = grid.columns_S.to(u_B.device)
+    return nth_B // columns_S * grid.x0_SX.shape[1] + nth_B % columns_S
+
+
+def _draw_lowest(scores_BN: Tensor, keep_S: Tensor, u_B: Tensor) -> Tensor:
+    """Draw one of the K lowest, ties sharing the last places equally, by inverting the distribution.
+
+    A candidate strictly below the K-th lowest score has weight 1; the T candidates that tie with it share
+    what is left of K. This is the law of a uniform draw after random tie-breaking, from a single number.
+    """
+    limit_B1 = _kth_lowest(scores_BN, keep_S)
+    lower_BN, tied_BN = scores_BN < limit_B1, scores_BN == limit_B1
+    lower_B1 = lower_BN.sum(1, keepdim=True)
+    tied_B1 = tied_BN.sum(1, keepdim=True)
+    keep_S1 = keep_S[:, None].to(scores_BN.device, non_blocking=True)
+    places_B1 = (keep_S1 - lower_B1).to(scores_BN.dtype)
+    # With nothing below, the ties share everything: whole weights, so that K = N gives floor(u * N) exactly.
+    weight_B1 = torch.where(lower_B1 == 0, 1.0, places_B1 / tied_B1)
+    cumulative_BN = (lower_BN + tied_BN * weight_B1).cumsum(1)
+    total_B1 = cumulative_BN[:, -1:].contiguous()
+    u_B1 = u_B.to(scores_BN.device, scores_BN.dtype, non_blocking=True)[:, None]
+    target_B1 = torch.minimum(u_B1 * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
+    return torch.searchsorted(cumulative_BN, target_B1, right=True)[:, 0]
+
+
+def _kth_lowest(scores_BN: Tensor, keep_S: Tensor) -> Tensor:
+    if len(keep_S) == 1:
+        return scores_BN.kthvalue(int(keep_S), dim=1, keepdim=True).values
+    ranks_B1 = (keep_S - 1)[:, None].to(scores_BN.device, non_blocking=True)
+    return scores_BN.sort(1).values.gather(1, ranks_B1)
+
+
+def _check_quantile(quantile: float) -> None:
+    if not (0.0 <= quantile <= 1.0) or math.isnan(quantile):
+        raise ValueError(f"quantile must be in [0, 1], got {quantile}")

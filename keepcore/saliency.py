@@ -1,0 +1,193 @@
+"""Saliency maps: the gradient of a score with respect to the image.
+
+Value contract: images are normalised floats, B x C x H x W; maps are float32, B x H x W, non-negative.
+Shape legend: B images, C channels, H W pixels, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LogitsFn = Callable[[Tensor], Tensor]
+ScoreFn = Callable[[Tensor, Tensor | None], Tensor]
+
+_FP16_LOSS_SCALE = 1024.0  # keeps small half-precision gradients from flushing to zero; ranks do not change
+
+
+class SaliencyFn(Protocol):
+    """Map images to the importance of each pixel."""
+
+    def __call__(self, logits_fn: LogitsFn, images_BCHW: Tensor, target_B: Tensor | None = None) -> Tensor:
+        """Return map_BHW, float32, non-negative."""
+        ...
+
+
+def label_logit(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
+    """Give each image's logit of its own label.
+
+    Args:
+        logits_BK: float logits.
+        target_B: int64 labels in [0, K).
+
+    Returns:
+        score_B: float.
+
+    Raises:
+        ValueError: no labels given.
+
+    Example:
+        >>> label_logit(torch.tensor([[1.0, 2.0]]), torch.tensor([0])).tolist()
+        [1.0]
+
+    Source: Gong et al., CVPR 2021, Sec. 3, l_y(x).
+    """
+    if target_B is None:
+        raise ValueError("the label's logit needs labels: pass target, or use the score 'max'")
+    return logits_BK.gather(1, target_B[:, None])[:, 0]
+
+
+def max_logit(logits_BK: Tensor, target_B: Tensor | None = None) -> Tensor:
+    """Give each image's largest logit, for images without labels.
+
+    Args:
+        logits_BK: float logits.
+        target_B: ignored.
+
+    Returns:
+        score_B: float.
+
+    Example:
+        >>> max_logit(torch.tensor([[1.0, 2.0]])).tolist()
+        [2.0]
+
+    Source: Gong et al., CVPR 2021, Sec. 4.3.
+    """
+    del target_B
+    return logits_BK.amax(1)
+
+
+def label_loss(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
+    """Give each image's cross-entropy.
+
+    Args:
+        logits_BK: float logits.
+        target_B: int64 labels in [0, K).
+
+    Returns:
+        score_B: float. Its gradient shrinks with confidence (factor 1 - p_y).
+
+    Raises:
+        ValueError: no labels given.
+
+    Example:
+        >>> label_loss(torch.zeros(1, 2), torch.tensor([0])).item() - math.log(2) < 1e-6
+        True
+
+    Source: Gong et al., CVPR 2021, Figure 4 ("Loss").
+    """
+    if target_B is None:
+        raise ValueError("the loss needs labels: pass target, or use the score 'max'")
+    return F.cross_entropy(logits_BK, target_B, reduction="none")
+
+
+def input_gradient(
+    logits_fn: LogitsFn,
+    images_BCHW: Tensor,
+    target_B: Tensor | None = None,
+    *,
+    score: ScoreFn = label_logit,
+) -> Tensor:
+    """Measure each pixel's importance: |d score / d pixel|, maximum over channels.
+
+    Weight gradients are neither computed nor touched. Works under autocast, ``no_grad`` and
+    ``inference_mode``; hand the model over with :func:`keepcore.borrowed` first.
+
+    Args:
+        logits_fn: images -> logits_BK. Any callable: a model, an early head, a re-ID classifier.
+        images_BCHW: normalised floats; not written to, and no gradient reaches them.
+        target_B: int64 labels, for scores that need them.
+        score: logits and labels -> score_B; label_logit, max_logit, label_loss or your own.
+
+    Returns:
+        map_BHW: float32, non-negative. A NaN or infinite gradient stays visible to the caller.
+
+    Raises:
+        ValueError: images are not B x C x H x W floats, or the logits are not B x K.
+
+    Example:
+        >>> x = torch.ones(1, 3, 2, 2)
+        >>> input_gradient(lambda t: t.flatten(1) * 2, x, torch.tensor([0]))[0].tolist()
+        [[2.0, 0.0], [0.0, 0.0]]
+
+    Source: Gong et al., CVPR 2021, Sec. 3, g_ij(x, y); Simonyan et al., 2014.
+    """
+    _check_images(images_BCHW)
+    with torch.inference_mode(False), torch.enable_grad():
+        images = images_BCHW.clone() if images_BCHW.is_inference() else images_BCHW.detach()
+        images = images.requires_grad_()
+        logits_BK = logits_fn(images)
+        if not isinstance(logits_BK, Tensor) or logits_BK.ndim != 2 or len(logits_BK) != len(images):
+            found = tuple(logits_BK.shape) if isinstance(logits_BK, Tensor) else type(logits_BK).__name__
+            raise ValueError(f"logits_fn must return {len(images)} x classes logits, got {found}")
+        total = score(logits_BK, target_B).sum() * _loss_scale(images.device.type)
+        (gradient_BCHW,) = torch.autograd.grad(total, images)
+    return gradient_BCHW.abs().amax(1).float()
+
+
+def at_scale(saliency: SaliencyFn, scale: float = 0.5, upsample: str = "nearest-exact") -> SaliencyFn:
+    """Wrap a saliency function to look at a smaller copy of the images.
+
+    Args:
+        saliency: the function to wrap; any other wrapper may be inside.
+        scale: size of the copy relative to the image, > 0. 0.5 quarters the work. Any image size works: the
+            copy has ceil(H * scale) x ceil(W * scale) pixels.
+        upsample: how the map returns to full size: ``"nearest-exact"`` or ``"bilinear"``.
+
+    Returns:
+        A saliency function whose map has the full size of the images.
+
+    Raises:
+        ValueError: scale not positive, or unknown upsample.
+
+    Example:
+        >>> small = at_scale(input_gradient, 0.5)
+        >>> small(lambda t: t.mean((2, 3)), torch.rand(2, 3, 33, 33), torch.tensor([0, 1])).shape
+        torch.Size([2, 33, 33])
+
+    Source: Gong et al., CVPR 2021, Sec. 3.1 (low resolution) and 4 (half size, bicubic).
+    Differs from the paper: the resize is antialiased; the paper does not say how the map returns to full
+    size, here each pixel takes its low-resolution pixel's value.
+    """
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    if upsample not in ("nearest-exact", "bilinear"):
+        raise ValueError(f"upsample must be 'nearest-exact' or 'bilinear', got {upsample!r}")
+
+    def scaled(logits_fn: LogitsFn, images_BCHW: Tensor, target_B: Tensor | None = None) -> Tensor:
+        _check_images(images_BCHW)
+        height, width = images_BCHW.shape[-2:]
+        size = (math.ceil(height * scale), math.ceil(width * scale))
+        copy_BCYX = F.interpolate(images_BCHW.detach(), size, mode="bicubic", antialias=True, align_corners=False)
+        map_B1YX = saliency(logits_fn, copy_BCYX, target_B)[:, None]
+        return F.interpolate(map_B1YX, (height, width), mode=upsample)[:, 0]
+
+    return scaled
+
+
+def _check_images(images_BCHW: Tensor) -> None:
+    if images_BCHW.ndim != 4 or not images_BCHW.is_floating_point():
+        raise ValueError(
+            "images must be normalised floats of shape batch x channels x height x width, got "
+            f"{images_BCHW.dtype} of shape {tuple(images_BCHW.shape)}"
+        )
+
+
+def _loss_scale(device_type: str) -> float:
+    half = torch.is_autocast_enabled(device_type) and torch.get_autocast_dtype(device_type) == torch.float16
+    return _FP16_LOSS_SCALE if half else 1.0

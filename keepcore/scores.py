@@ -1,0 +1,157 @@
+"""Score every candidate box of a map, exactly.
+
+Shape legend: B images, H W pixels, Y X candidate positions, S = 1 (one size for the batch) or B.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BORDERS = ("inside", "clip")
+
+
+class Candidates(NamedTuple):
+    """Edges of every box that may be drawn, all of them int64 on the CPU.
+
+    Attributes:
+        y0_SY, y1_SY, x0_SX, x1_SX: edges of the rows and columns of the candidate grid, pixels, half-open.
+        valid_y_SY, valid_x_SX: bool; None when every grid position is a candidate (always for S = 1).
+        count_S: number of candidates.
+        columns_S: number of candidates in each row of the grid.
+    """
+
+    y0_SY: Tensor
+    y1_SY: Tensor
+    x0_SX: Tensor
+    x1_SX: Tensor
+    valid_y_SY: Tensor | None
+    valid_x_SX: Tensor | None
+    count_S: Tensor
+    columns_S: Tensor
+
+
+def candidates(sizes_S2: Tensor, height: int, width: int, border: str) -> Candidates:
+    """List every box of a size that the border rule allows.
+
+    Args:
+        sizes_S2: int64 (height, width) of the boxes, pixels, on the CPU.
+        height: rows of the image.
+        width: columns of the image.
+        border: ``"inside"``: boxes lie wholly in the image, (H - h + 1) x (W - w + 1) of them.
+            ``"clip"``: every one of the H x W pixels is a centre and the box is clipped (Cutout's rule).
+
+    Returns:
+        The candidate grid, in raster order.
+
+    Raises:
+        ValueError: unknown border, or a box larger than the image with border ``"inside"``.
+
+    Example:
+        >>> candidates(torch.tensor([[2, 2]]), 3, 4, "inside").count_S.tolist()
+        [6]
+
+    Source: Gong et al., CVPR 2021, Sec. 3, Remark ("all possible candidate regions").
+    Differs from the paper: it does not state its border rule.
+    """
+    if border not in BORDERS:
+        raise ValueError(f"border must be one of {', '.join(BORDERS)}, got {border!r}")
+    y0, y1, valid_y, rows = _axis(sizes_S2[:, 0], height, border)
+    x0, x1, valid_x, columns = _axis(sizes_S2[:, 1], width, border)
+    return Candidates(y0, y1, x0, x1, valid_y, valid_x, rows * columns, columns)
+
+
+def _axis(sizes_S: Tensor, length: int, border: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    if border == "clip":
+        start_SY = torch.arange(length)[None] - sizes_S[:, None] // 2
+        end_SY = start_SY + sizes_S[:, None]
+        return start_SY.clamp(0, length), end_SY.clamp(0, length), None, torch.full_like(sizes_S, length)
+    largest, smallest = int(sizes_S.max()), int(sizes_S.min())
+    if largest > length:
+        raise ValueError(f"a box of {largest} px does not fit inside an image of {length} px")
+    start_SY = torch.arange(length - smallest + 1)[None].expand(len(sizes_S), -1)
+    end_SY = start_SY + sizes_S[:, None]
+    valid_SY = end_SY <= length if largest > smallest else None
+    return start_SY, end_SY.clamp(max=length), valid_SY, length - sizes_S + 1
+
+
+def box_scores(map_BHW: Tensor, grid: Candidates, reduce: str = "sum") -> Tensor:
+    """Sum the saliency in every candidate box.
+
+    Two running sums (an integral image, one axis at a time) in float64: cost does not depend on box size.
+
+    Args:
+        map_BHW: float saliency, finite.
+        grid: the candidates, S = 1 or B.
+        reduce: ``"sum"``, or ``"mean"`` over the box's pixels (they differ for clipped boxes only).
+
+    Returns:
+        scores_BYX: float64 (float32 on devices without float64); grid positions that are no candidates
+        score +inf.
+
+    Raises:
+        ValueError: unknown reduce.
+
+    Example:
+        >>> ones = torch.ones(1, 3, 3)
+        >>> box_scores(ones, candidates(torch.tensor([[2, 2]]), 3, 3, "inside"))[0].tolist()
+        [[4.0, 4.0], [4.0, 4.0]]
+
+    Source: Gong et al., CVPR 2021, Eq. 1, I(S, x, y).
+    """
+    if reduce not in ("sum", "mean"):
+        raise ValueError(f"reduce must be 'sum' or 'mean', got {reduce!r}")
+    device = map_BHW.device
+    y0_SY, y1_SY, x0_SX, x1_SX = (edge.to(device, non_blocking=True) for edge in grid[:4])
+    map_BHW = map_BHW.to(torch.float32 if device.type == "mps" else torch.float64)
+    bands_BYW = _window_sums(map_BHW, y0_SY, y1_SY)
+    scores_BYX = _window_sums(bands_BYW.mT, x0_SX, x1_SX).mT
+    if reduce == "mean":
+        area_SYX = (y1_SY - y0_SY)[:, :, None] * (x1_SX - x0_SX)[:, None, :]
+        scores_BYX = scores_BYX / area_SYX.clamp_min(1)
+    if grid.valid_y_SY is not None:
+        scores_BYX = scores_BYX.masked_fill(~grid.valid_y_SY.to(device)[:, :, None], torch.inf)
+    if grid.valid_x_SX is not None:
+        scores_BYX = scores_BYX.masked_fill(~grid.valid_x_SX.to(device)[:, None, :], torch.inf)
+    return scores_BYX
+
+
+def _window_sums(values_BHW: Tensor, start_SY: Tensor, end_SY: Tensor) -> Tensor:
+    """Sum rows start..end of each window along dim 1: (B, H, W) -> (B, Y, W)."""
+    running = F.pad(values_BHW.cumsum(1), (0, 0, 1, 0))
+    if len(start_SY) == 1:
+        return running.index_select(1, end_SY[0]) - running.index_select(1, start_SY[0])
+    index = (len(values_BHW), start_SY.shape[1], values_BHW.shape[2])
+    upper = running.gather(1, end_SY[:, :, None].expand(index))
+    return upper - running.gather(1, start_SY[:, :, None].expand(index))
+
+
+def box_at(index_B: Tensor, grid: Candidates) -> Tensor:
+    """Look up boxes by their raster index in the candidate grid.
+
+    Args:
+        index_B: int64 in [0, Y * X), on any device.
+        grid: the candidates, S = 1 or B.
+
+    Returns:
+        boxes_B4: int64 ``(y0, x0, y1, x1)``, on the device of ``index_B``.
+
+    Example:
+        >>> box_at(torch.tensor([4]), candidates(torch.tensor([[2, 2]]), 3, 4, "inside")).tolist()
+        [[1, 1, 3, 3]]
+
+    Source: elementary.
+    """
+    columns = grid.x0_SX.shape[1]
+    row_B1, column_B1 = (index_B // columns)[:, None], (index_B % columns)[:, None]
+
+    def look_up(edges: Tensor, at_B1: Tensor) -> Tensor:
+        edges = edges.to(index_B.device, non_blocking=True).expand(len(index_B), -1)
+        return edges.gather(1, at_B1)
+
+    edges = [look_up(grid.y0_SY, row_B1), look_up(grid.x0_SX, column_B1)]
+    edges += [look_up(grid.y1_SY, row_B1), look_up(grid.x1_SX, column_B1)]
+    return torch.cat(edges, 1)
