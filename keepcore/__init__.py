@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keepcore.borrow import borrowed
-    from keepcore.build import KeepConfig, build_keep
+    from keepcore.build import build_keep
+    from keepcore.config import KeepConfig
     from keepcore.early_head import EarlyHead, early_logits, without_early_head
     from keepcore.keep import KeepAugment, KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing, Kept
     from keepcore.regions import anywhere
@@ -29,7 +30,7 @@ __version__ = "0.1.0"
 _HOME = {
     "EarlyHead": "early_head",
     "KeepAugment": "keep",
-    "KeepConfig": "build",
+    "KeepConfig": "config",
     "KeepCutMix": "keep",
     "KeepCutout": "keep",
     "KeepPaste": "keep",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
 from keepcore.compose import FillFn, constant, image_mean, noise
+from keepcore.config import KeepConfig
 from keepcore.early_head import HeadFn, early_logits, full_logits
 from keepcore.keep import Guide, KeepAugment, KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing
 from keepcore.regions import Selector, above, anywhere, below
@@ -25,60 +25,13 @@ from keepcore.sizes import erasing_size
 SCORES: dict[str, ScoreFn] = {"label": label_logit, "max": max_logit, "loss": label_loss}
 SELECTORS: dict[str, Selector] = {"below": below, "above": above, "anywhere": anywhere}
 HEADS: dict[str, HeadFn] = {"full": full_logits, "early": early_logits}
-FILLS: dict[str, Callable[[float], FillFn]] = {
+FILLS: dict[str, Callable[[float | Sequence[float]], FillFn]] = {
     "constant": constant,
     "mean": lambda value: image_mean,
     "noise": lambda value: noise,
 }
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class KeepConfig:
-    """One augmentation and its saliency, as plain values.
-
-    Attributes:
-        op: cutout, erasing, cutmix or paste.
-        keep: True: choose the region by saliency. False: the plain augmentation, same draws.
-        quantile: tau in [0, 1].
-        length: side of the region for cutout and paste: pixels (int) or a fraction (float); (height, width).
-        prob: chance that the operation fires.
-        score: whose gradient: label, max or loss.
-        scale: resolution of the saliency pass relative to the image; 0.5 is the paper's low resolution.
-        head: full, or early (the model must be an EarlyHead).
-        bn: eval, batch_nostats or train.
-        border: inside or clip; "" takes the operation's default.
-        reduce: sum or mean.
-        fill: constant, mean or noise.
-        fill_value: the constant.
-        alpha: CutMix's Beta parameter.
-        per: CutMix draws its size per batch or per image.
-        area: Random Erasing's range of area shares.
-        aspect: Random Erasing's range of height / width.
-        log_aspect: draw the aspect log-uniformly.
-        tries: Random Erasing's proposals per image.
-    """
-
-    op: str = "cutout"
-    keep: bool = True
-    quantile: float = 0.6
-    length: int | float | tuple[int, int] = 16
-    prob: float = 1.0
-    score: str = "label"
-    scale: float = 1.0
-    head: str = "full"
-    bn: str = "eval"
-    border: str = ""
-    reduce: str = "sum"
-    fill: str = "constant"
-    fill_value: float = 0.0
-    alpha: float = 1.0
-    per: str = "batch"
-    area: tuple[float, float] = (0.02, 1 / 3)
-    aspect: tuple[float, float] = (0.3, 1 / 0.3)
-    log_aspect: bool = True
-    tries: int = 10
 
 
 def build_saliency(config: KeepConfig) -> SaliencyFn:
@@ -121,7 +74,7 @@ def build_keep(config: KeepConfig) -> KeepAugment:
     }
     if config.border:
         guide["border"] = config.border
-    if not config.keep:
+    if not config.selective:
         guide["selector"] = anywhere
     return operation(config, guide)
 

@@ -34,8 +34,10 @@ def batch():
 
 @pytest.mark.parametrize(
     ("op", "score", "scale", "head", "keep", "border", "bn"),
-    itertools.product(
-        OPERATIONS, SCORES, [1.0, 0.5], HEADS, [True, False], ["inside", "clip"], ["eval", "batch_nostats"]
+    list(
+        itertools.product(
+            OPERATIONS, SCORES, [1.0, 0.5], HEADS, [True, False], ["inside", "clip"], ["eval", "batch_nostats"]
+        )
     ),
 )
 def test_cross_product(tiny_net, op, score, scale, head, keep, border, bn):
@@ -43,7 +45,7 @@ def test_cross_product(tiny_net, op, score, scale, head, keep, border, bn):
     net = EarlyHead(tiny_net, 5, image_size=16).train()
     images, augmented = batch()
     config = KeepConfig(
-        op=op, score=score, scale=scale, head=head, keep=keep, border=border, bn=bn, length=4, prob=0.7
+        op=op, score=score, scale=scale, head=head, selective=keep, border=border, bn=bn, length=4, prob=0.7
     )
     state = {k: v.clone() for k, v in net.state_dict().items()}
     versions = images._version, augmented._version
@@ -242,7 +244,7 @@ def test_golden_draws():
     images = torch.zeros(6, 3, 12, 10)
     got = {}
     for name, make in PLAIN.items():
-        keep = make(saliency=lambda *a: maps)
+        keep = make(saliency=lambda logits_fn, picked, target: maps[: len(picked)])
         views = images + 1 if name == "paste" else None
         kept = keep(lambda x: x, images, LABELS, views, generator=torch.Generator().manual_seed(2))
         got[name] = kept.boxes_B4.tolist()

@@ -68,7 +68,7 @@ def test_any_size_and_scale(size, scale):
 
     got = at_scale(input_gradient, scale)(logits, torch.rand(2, 3, *size), torch.tensor([0, 2]))
     assert got.shape == (2, *size)
-    assert seen == [tuple(-(-int(round(s * scale * 10)) // 10) for s in size)]
+    assert seen == [tuple(-(-round(s * scale * 10) // 10) for s in size)]
 
 
 def test_low_resolution_map_is_aligned_with_the_image():

@@ -1,0 +1,1 @@
+"""Run plumbing shared by the task packages: command line, run folder, loop, checkpoints. No algorithm."""

@@ -1,0 +1,138 @@
+"""Typed dataclasses as command lines: YAML recipes, a flag for every field, errors in one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from keepcore.run.errors import UserError, nearest
+
+T = TypeVar("T")
+
+
+def build_parser(config_type: type[Any], prog: str, description: str) -> ArgumentParser:
+    """Make the parser of a configuration class.
+
+    Args:
+        config_type: a dataclass; nested dataclasses become ``--group.field``.
+        prog: name of the command, as typed.
+        description: shown by ``--help``.
+
+    Returns:
+        The parser; its ``--config`` takes YAML files, later ones win.
+
+    Source: jsonargparse.
+    """
+    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML recipe: a file, or the name of one of ours")
+    parser.add_class_arguments(config_type, as_group=False)
+    return parser
+
+
+def parse(
+    config_type: type[T],
+    argv: Sequence[str] | None = None,
+    *,
+    prog: str,
+    description: str,
+    recipes: Path | None = None,
+) -> T:
+    """Read the command line into a configuration.
+
+    Args:
+        config_type: a dataclass.
+        argv: arguments; None: those of the process.
+        prog: name of the command.
+        description: shown by ``--help``.
+        recipes: folder whose YAML files can be named without path and suffix.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        UserError: an unknown field (with the nearest known one), a wrong type, a recipe that does not exist.
+
+    Source: jsonargparse.
+    """
+    parser = build_parser(config_type, prog, description)
+    arguments = _find_recipes(list(sys.argv[1:] if argv is None else argv), recipes)
+    arguments = _spell_out_flags(arguments, parser)
+    try:
+        values = parser.instantiate_classes(parser.parse_args(arguments))
+    except ArgumentError as error:
+        raise UserError(_explain(str(error), parser)) from error
+    return config_type(**{f.name: values[f.name] for f in fields(config_type)})  # type: ignore[arg-type]
+
+
+def dump(config: Any) -> str:
+    """Write a configuration as YAML that :func:`parse` reads back.
+
+    Source: elementary.
+    """
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _spell_out_flags(arguments: list[str], parser: ArgumentParser) -> list[str]:
+    """Let ``--resume`` mean ``--resume true``."""
+    switches = {
+        option
+        for action in parser._actions
+        if getattr(action, "_typehint", None) is bool
+        for option in action.option_strings
+    }
+    spelled = []
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        bare = argument in switches and following.startswith("--")
+        spelled.append(f"{argument}=true" if bare else argument)
+    return spelled
+
+
+def _find_recipes(arguments: list[str], recipes: Path | None) -> list[str]:
+    """Replace recipe names by their files."""
+    known = {} if recipes is None else {path.stem: path for path in sorted(recipes.glob("*.yaml"))}
+    found, after_flag = [], False
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if after_flag or (flag == "--config" and equals):
+            name = value if not after_flag else argument
+            path = _recipe(name, known)
+            found.append(path if after_flag else f"--config={path}")
+            after_flag = False
+        else:
+            after_flag = argument == "--config"
+            found.append(argument)
+    return found
+
+
+def _recipe(name: str, known: dict[str, Path]) -> str:
+    if Path(name).is_file():
+        return name
+    if name in known:
+        return str(known[name])
+    raise UserError(f"no recipe {name!r}{nearest(name, known)}: give a YAML file, or one of {', '.join(known)}")
+
+
+def _explain(message: str, parser: ArgumentParser) -> str:
+    """Shorten jsonargparse's message and add the nearest field name."""
+    known = [name for name in parser.get_defaults().keys(branches=True)]
+    message = " ".join(line.strip(" -") for line in message.splitlines() if line.strip())
+    unknown = re.search(r"(?:nrecognized arguments: --|Option '|[Kk]ey ')([\w.]+)(?:'? is not|\b)", message)
+    in_group = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
+    if in_group is not None:
+        unknown = re.match(r"(.*)", f"{in_group[1]}.{in_group[2]}")
+    if unknown is not None:
+        return f"unknown field {unknown[1]!r}{nearest(unknown[1], known)}; --help lists all of them"
+    return message

@@ -1,0 +1,128 @@
+"""The run folder: resolved config, versions, metrics.jsonl, TensorBoard, last.pth and best.pth."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from keepcore.run.cli import dump
+from keepcore.run.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "keepaugment")
+
+
+class RunFolder:
+    """One run on disk. Only the main process writes.
+
+    Args:
+        path: the folder.
+        writes: whether this process may write.
+
+    Source: elementary.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
+        self._board: Any = None
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint, with everything to resume from."""
+        return self.path / "last.pth"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best evaluation, weights only."""
+        return self.path / "best.pth"
+
+    def open(self, config: Any, *, resume: bool, overwrite: bool) -> None:
+        """Create the folder and write the config and versions.
+
+        Raises:
+            UserError: it already holds a run and neither resume nor overwrite was asked for; or there is
+                nothing to resume.
+
+        Source: elementary.
+        """
+        metrics = self.path / "metrics.jsonl"
+        if resume and not self.last.is_file():
+            raise UserError(f"nothing to resume: {self.last} does not exist")
+        if metrics.is_file() and not resume and not overwrite:
+            raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
+        if not self.writes:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            metrics.write_text("")
+            for stale in (self.last, self.best):
+                stale.unlink(missing_ok=True)
+        (self.path / "config.yaml").write_text(dump(config))
+        (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+
+    def log(self, row: dict[str, float | int | str], step: int) -> None:
+        """Append one row to metrics.jsonl (strict JSON: NaN becomes null) and TensorBoard."""
+        if not self.writes:
+            return
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(clean) + "\n")
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.path / "tensorboard"))
+        for name, value in clean.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
+        self._board.flush()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Read metrics.jsonl."""
+        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+
+    def drop_rows_after(self, epoch: int) -> None:
+        """Forget rows of epochs that a resumed run does again."""
+        if self.writes:
+            rows = [row for row in self.rows() if row["epoch"] <= epoch]
+            (self.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def provenance() -> dict[str, Any]:
+    """Say what ran: command, versions, git commit, hardware.
+
+    Source: elementary.
+    """
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+    }
+
+
+def _git(*arguments: str) -> str:
+    root = Path(__file__).resolve().parents[2]
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
