@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ def save(content: dict[str, Any], path: Path) -> None:
     Source: elementary.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
@@ -37,7 +36,7 @@ def save(content: dict[str, Any], path: Path) -> None:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot write {path}: {reason}; an older file is unchanged") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

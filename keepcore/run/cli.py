@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,8 +64,24 @@ def parse(
     parser = build_parser(config_type, prog, description)
     arguments = _find_recipes(list(sys.argv[1:] if argv is None else argv), recipes)
     arguments = _spell_out_flags(arguments, parser)
+    return _read(parser, config_type, lambda: parser.parse_args(arguments))
+
+
+def from_yaml(config_type: type[T], text: str) -> T:
+    """Read back what :func:`dump` wrote.
+
+    Raises:
+        UserError: the text does not fit the class.
+
+    Source: jsonargparse.
+    """
+    parser = build_parser(config_type, "", "")
+    return _read(parser, config_type, lambda: parser.parse_string(text))
+
+
+def _read(parser: ArgumentParser, config_type: type[T], read: Callable[[], Any]) -> T:
     try:
-        values = parser.instantiate_classes(parser.parse_args(arguments))
+        values = parser.instantiate_classes(read())
     except ArgumentError as error:
         raise UserError(_explain(str(error), parser)) from error
     return config_type(**{f.name: values[f.name] for f in fields(config_type)})  # type: ignore[arg-type]

@@ -29,7 +29,8 @@ class Paint:
     def pick(self, rng: np.random.Generator, digit: int, part: str) -> Array:
         """Choose a sample of a digit: the first 1,400 are for training, the rest for testing."""
         range_ = slice(0, 1400) if part.startswith("train") else slice(1400, None)
-        return self.digits[range_][rng.choice(np.flatnonzero(self.labels[range_] == digit))]
+        chosen: Array = self.digits[range_][rng.choice(np.flatnonzero(self.labels[range_] == digit))]
+        return chosen
 
     def background(self, rng: np.random.Generator, height: int, width: int) -> Array:
         """Crop a photograph at a random place and scale, and dim its contrast."""
@@ -39,7 +40,8 @@ class Paint:
         y, x = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
         crop = Image.fromarray(photo[y : y + h, x : x + w]).resize((width, height), Image.Resampling.BILINEAR)
         image = np.asarray(crop, np.float32)
-        return image * np.float32(rng.uniform(0.5, 0.9)) + np.float32(rng.uniform(0, 30))
+        dimmed: Array = image * np.float32(rng.uniform(0.5, 0.9)) + np.float32(rng.uniform(0, 30))
+        return dimmed
 
 
 def stroke(digit: Array, height: int, width: int, angle: float = 0.0) -> Array:
@@ -51,7 +53,8 @@ def stroke(digit: Array, height: int, width: int, angle: float = 0.0) -> Array:
     if angle:
         image = image.rotate(angle, Image.Resampling.BILINEAR)
     alpha = np.asarray(image, np.float32) / 255.0
-    return np.clip((alpha - 0.25) * 2.5, 0.0, 1.0)
+    sharp: Array = np.clip((alpha - 0.25) * 2.5, 0.0, 1.0)
+    return sharp
 
 
 def colour(rng: np.random.Generator) -> Array:
@@ -59,7 +62,7 @@ def colour(rng: np.random.Generator) -> Array:
 
     Source: elementary.
     """
-    rgb = rng.uniform(0.0, 1.0, 3).astype(np.float32)
+    rgb: Array = rng.uniform(0.0, 1.0, 3).astype(np.float32)
     rgb = (rgb - rgb.min()) / max(float(rgb.max() - rgb.min()), 1e-3)
     return rgb * 215.0 + 40.0
 

@@ -1,0 +1,1 @@
+"""Classification with KeepAugment: trains, evaluates and saves backbones."""

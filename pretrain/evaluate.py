@@ -1,0 +1,142 @@
+"""``python -m pretrain.evaluate CHECKPOINT``: accuracy of a trained backbone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keepcore.run.errors import UserError, guard
+from pretrain.config import Config, Data
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import nn
+
+    from pretrain.data import Source
+
+PROG = "python -m pretrain.evaluate"
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluate a backbone on the validation part of its data set.
+
+    Attributes:
+        checkpoint: a .pth of pretrain.train, or its run folder (then best.pth).
+        use: auto (averaged weights where there are any), ema or raw.
+        root: folder of the data; "" takes the one of training.
+        batch_size: images per batch.
+        workers: data processes.
+        device: auto, cpu, cuda, mps.
+        json_file: also write the numbers here.
+    """
+
+    checkpoint: str
+    use: str = "auto"
+    root: str = ""
+    batch_size: int = 256
+    workers: int = 2
+    device: str = "auto"
+    json_file: str = ""
+
+
+def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelerator) -> dict[str, float]:
+    """Measure top-1 and top-5 accuracy; every image counts exactly once over all processes.
+
+    Args:
+        model: images -> logits_BK; left in the mode it came in.
+        source: data set.
+        data: evaluation size and batch.
+        accelerator: devices and processes.
+
+    Returns:
+        ``top1`` and ``top5`` in percent, ``val_loss``.
+
+    Source: elementary.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from keepcore import borrowed
+    from keepcore.run.images import Normalize, on_device
+    from keepcore.run.loader import EpochLoader, in_order
+    from pretrain.data import Transformed, eval_transform
+
+    dataset = Transformed(source.val, eval_transform(data))
+    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    loader = EpochLoader(dataset, in_order(mine, data.eval_batch_size), 0, workers=data.workers)
+    normalize = Normalize(source.mean, source.std)
+    totals_4 = torch.zeros(4, dtype=torch.float32, device=accelerator.device)
+    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
+        for images_BCHW, labels_B in on_device(loader, accelerator.device):
+            logits_BK = network(normalize(images_BCHW)).float()
+            best_B5 = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
+            hits_B5 = best_B5 == labels_B[:, None]
+            loss = F.cross_entropy(logits_BK, labels_B, reduction="sum")
+            count = torch.tensor(float(len(labels_B)), device=loss.device)
+            totals_4 += torch.stack([hits_B5[:, 0].sum(), hits_B5.any(1).sum(), loss, count])
+    top1, top5, loss_sum, images = accelerator.reduce(totals_4).tolist()
+    return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "val_loss": loss_sum / images}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line and evaluate; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and not arguments[0].startswith("-"):
+        arguments.insert(0, "--checkpoint")
+
+    def command() -> None:
+        from keepcore.run.cli import parse
+
+        config = parse(EvaluateConfig, arguments, prog=PROG, description=str(__doc__))
+        print(json.dumps(evaluate_checkpoint(config)))
+
+    return guard(command)
+
+
+def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, Any]:
+    """Rebuild a network from its checkpoint alone and evaluate it.
+
+    Raises:
+        UserError: the file is no checkpoint of pretrain.train, or its classes are not those of the data.
+
+    Source: elementary.
+    """
+    from keepcore.run import checkpoint
+    from keepcore.run.cli import from_yaml
+    from keepcore.run.config import Run
+    from keepcore.run.engine import build_accelerator
+    from pretrain.data import open_source
+    from pretrain.model import create, pick_weights
+
+    path = Path(config.checkpoint)
+    path = path / "best.pth" if path.is_dir() else path
+    content = checkpoint.load(path)
+    if "arch" not in content or "config" not in content:
+        raise UserError(f"{path} was not written by pretrain.train: it names no architecture")
+    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
+    checkpoint.load_weights(model, pick_weights(content, config.use, path), path)
+    trained = from_yaml(Config, content["config"])
+    data = replace(
+        trained.data,
+        root=config.root or trained.data.root,
+        eval_batch_size=config.batch_size,
+        workers=config.workers,
+    )
+    source = open_source(data)
+    if json.dumps(source.classes) != content["classes"]:
+        raise UserError(f"{path} was trained on other classes than those of {data.root or data.dataset}")
+    accelerator = build_accelerator(Run(device=config.device))
+    numbers = evaluate(model.to(accelerator.device), source, data, accelerator)
+    numbers = {"checkpoint": str(path), "arch": content["arch"], "epoch": content["epoch"], **numbers}
+    if config.json_file:
+        Path(config.json_file).write_text(json.dumps(numbers) + "\n")
+    return numbers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The network: timm's or ours, with an early head where saliency asks for one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import nn
+
+import networks  # noqa: F401  (registers the CIFAR networks with timm)
+from keepcore import EarlyHead
+from keepcore.run import checkpoint
+from keepcore.run.errors import UserError, nearest
+from pretrain.config import Config
+
+
+def create(name: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
+    """Make a network by its timm name.
+
+    Raises:
+        UserError: unknown name (with the nearest one) or an option that it does not take.
+
+    Source: timm.create_model.
+    """
+    if not timm.is_model(name):
+        raise UserError(f"model.name: unknown model {name!r}{nearest(name, timm.list_models())}")
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+    except TypeError as error:
+        raise UserError(f"model.options: {name}: {error}") from error
+    return model
+
+
+def build_model(config: Config, num_classes: int) -> nn.Module:
+    """Make the training module of a config.
+
+    Args:
+        config: of the run.
+        num_classes: K.
+
+    Returns:
+        The network, inside :class:`keepcore.EarlyHead` when ``augment.head`` is ``"early"``.
+
+    Raises:
+        UserError: see :func:`create`; weights that do not fit.
+
+    Source: Gong et al., CVPR 2021, Sec. 3.1 (early head).
+    """
+    model = create(config.model.name, num_classes, config.model.options)
+    if config.model.weights:
+        path = Path(config.model.weights)
+        checkpoint.load_weights(model, pick_weights(checkpoint.load(path), "auto", path), path)
+    if config.augment.op != "none" and config.augment.selective and config.augment.head == "early":
+        after = config.model.early_after or None
+        return EarlyHead(model, num_classes, after, image_size=config.data.image_size)
+    return model
+
+
+def pick_weights(content: dict[str, Any], use: str, path: Path) -> dict[str, Any]:
+    """Choose the averaged or the raw weights of a checkpoint.
+
+    Args:
+        content: of the file.
+        use: auto (averaged where there are any), ema or raw.
+        path: for messages.
+
+    Returns:
+        A state dict.
+
+    Raises:
+        UserError: unknown ``use``, or weights that the file does not hold.
+
+    Source: the keys of timm's checkpoints.
+    """
+    if use not in ("auto", "ema", "raw"):
+        raise UserError(f"use must be auto, ema or raw, got {use!r}")
+    key = "state_dict_ema" if use == "ema" or (use == "auto" and "state_dict_ema" in content) else "state_dict"
+    if key not in content:
+        raise UserError(f"{path} has no {key}; it holds: {', '.join(map(str, content))}")
+    state: dict[str, Any] = content[key]
+    return state
