@@ -25,7 +25,7 @@ def make(root: Path, paint: Paint, seed: int, counts: dict[str, int]) -> None:
             digit = number % 10
             image = paint.background(rng, SIDE, SIDE)
             mask = np.zeros((SIDE, SIDE), np.uint8)
-            size = int(rng.integers(26, 46))
+            size = int(rng.integers(40, 60))
             alpha = stroke(paint.pick(rng, digit, part), size, size, float(rng.uniform(-15, 15)))
             top, left = rng.integers(0, SIDE - size + 1, 2)
             put(image, mask, alpha, int(top), int(left), colour(rng))

@@ -40,7 +40,7 @@ class Paint:
         y, x = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
         crop = Image.fromarray(photo[y : y + h, x : x + w]).resize((width, height), Image.Resampling.BILINEAR)
         image = np.asarray(crop, np.float32)
-        dimmed: Array = image * np.float32(rng.uniform(0.5, 0.9)) + np.float32(rng.uniform(0, 30))
+        dimmed: Array = image * np.float32(rng.uniform(0.3, 0.6)) + np.float32(rng.uniform(0, 20))
         return dimmed
 
 

@@ -1,0 +1,162 @@
+"""Read any checkpoint people have: timm, torchvision, Lightning, DDP, compiled, averaged, safetensors."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from keepcore.run.errors import UserError
+
+RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
+EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "_fsdp_wrapped_module.")
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+class Loaded(NamedTuple):
+    """Weights and what the file says about them.
+
+    Attributes:
+        state: name -> tensor, without wrapper prefixes.
+        key: where in the file they were.
+        prefix: what was stripped.
+        arch: architecture name in the file, or "".
+        mean, std: normalisation, of values in [0, 1]; ImageNet's when the file names none.
+        sha256: of the file.
+        notes: choices made that the user should know.
+    """
+
+    state: dict[str, Tensor]
+    key: str
+    prefix: str
+    arch: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def load(path: Path, use: str = "auto") -> Loaded:
+    """Read a checkpoint without running code from it.
+
+    Args:
+        path: .pth, .pt, .pth.tar or .safetensors.
+        use: auto (averaged weights where there are both), ema, raw, or a top-level key.
+
+    Returns:
+        The weights.
+
+    Raises:
+        UserError: missing, damaged or foreign file; no such weights in it.
+
+    Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    content = _read(path)
+    state, key, notes = _pick(content, use, path)
+    state, prefix = _strip(state)
+    given = _input_of(content)
+    return Loaded(
+        state=state,
+        key=key,
+        prefix=prefix,
+        arch=_arch_of(content),
+        mean=tuple(given["mean"]),
+        std=tuple(given["std"]),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        notes=notes,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} needs Python code to load (a whole pickled model, or NumPy arrays): "
+            "save model.state_dict() with torch.save and convert that"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds a {type(content).__name__}: save model.state_dict() instead")
+    return dict(content)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            content: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for key, value in (file.metadata() or {}).items():
+                if key in ("arch", "architecture", "input"):
+                    content[key] = value
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+    return content
+
+
+def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Find the state dict; say which one when there are two."""
+    there = {key: content[key] for key in (*EMA_KEYS, *RAW_KEYS) if _is_state(content.get(key))}
+    averaged, raw = [k for k in EMA_KEYS if k in there], [k for k in RAW_KEYS if k in there]
+    wanted = {"auto": averaged + raw, "ema": averaged, "raw": raw}.get(use, [use])
+    flat = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    if not wanted and flat and use in ("auto", "raw"):
+        return flat, "(top level)", ()
+    key = next((k for k in wanted if _is_state(content.get(k))), None)
+    if key is None:
+        names = ", ".join(sorted(map(str, content))[:12])
+        raise UserError(f"{path} has no {'' if use == 'auto' else use + ' '}weights; its top level holds: {names}")
+    notes = ()
+    if averaged and raw and use == "auto":
+        notes = (f"the file holds averaged and raw weights: took the averaged ones ({key}); --use raw takes the others",)
+    return dict(content[key]), key, notes
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(each, Tensor) for each in value.values())
+
+
+def _strip(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Remove wrapper prefixes, in whatever order they were stacked."""
+    state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and name != "n_averaged"}
+    removed = ""
+    while "conv1.weight" not in state and "conv1.0.weight" not in state:
+        prefix = next((p for p in PREFIXES if any(k.startswith((f"{p}conv1.", f"{p}layer1.")) for k in state)), None)
+        if prefix is None:
+            prefix = next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), None)
+        if prefix is None:
+            break
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        removed += prefix
+    return state, removed
+
+
+def _arch_of(content: dict[str, Any]) -> str:
+    """The architecture's name, without timm's pretrained tag."""
+    args = content.get("args")
+    found = content.get("arch") or content.get("architecture") or getattr(args, "model", "") or ""
+    return str(found).split(".")[0] if isinstance(found, str) else ""
+
+
+def _input_of(content: dict[str, Any]) -> dict[str, list[float]]:
+    text = content.get("input")
+    if isinstance(text, str):
+        given = json.loads(text)
+        if isinstance(given, dict) and {"mean", "std"} <= given.keys():
+            return given
+    return _IMAGENET
