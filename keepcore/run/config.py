@@ -16,7 +16,8 @@ class Optim:
         weight_decay: L2 coefficient.
         decay_norm_bias: decay normalisation weights and biases too (the CIFAR and re-ID recipes do).
         schedule: cosine or multistep.
-        milestones: epochs after which multistep multiplies the rate by gamma.
+        per: the rate changes with every "update", or with every "epoch".
+        milestones: epochs (counted from 1) in which multistep multiplies the rate by gamma.
         gamma: factor of multistep.
         warmup_epochs: linear warm-up.
         warmup_lr: rate at the very start of the warm-up.
@@ -30,6 +31,7 @@ class Optim:
     weight_decay: float = 5e-4
     decay_norm_bias: bool = True
     schedule: str = "cosine"
+    per: str = "update"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
     warmup_epochs: float = 0.0

@@ -21,6 +21,7 @@ from keepcore.run.errors import UserError
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
 SCHEDULES = ("cosine", "multistep")
+STEPS = ("update", "epoch")
 
 
 @dataclass
@@ -61,6 +62,10 @@ class Engine:
         """The current learning rate of the first group."""
         rate: float = self.optimizers[0].param_groups[0]["lr"]
         return rate
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the learning rate of a schedule that changes per epoch (counted from 0)."""
+        self.scheduler.step(epoch)
 
     def update(self, loss: Tensor, updates: int) -> bool:
         """Take the gradient and, when enough batches have accumulated, one optimizer step.
@@ -166,6 +171,7 @@ def _optimizer(optim: Optim, model: nn.Module, own: Sequence[nn.Parameter] | Non
 def _scheduler(config: Run, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Scheduler:
     optim = config.optim
     _one_of(optim.schedule, SCHEDULES, "optim.schedule")
+    _one_of(optim.per, STEPS, "optim.per")
     scheduler: Scheduler | None
     scheduler, _ = create_scheduler_v2(
         optimizer,
@@ -176,7 +182,7 @@ def _scheduler(config: Run, optimizer: torch.optim.Optimizer, updates_per_epoch:
         min_lr=optim.min_lr,
         warmup_lr=optim.warmup_lr,
         warmup_epochs=optim.warmup_epochs,  # type: ignore[arg-type]
-        step_on_epochs=False,
+        step_on_epochs=optim.per == "epoch",
         updates_per_epoch=updates_per_epoch,
     )
     assert scheduler is not None

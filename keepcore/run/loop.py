@@ -123,6 +123,7 @@ def fit(engine: Engine, job: Job, config: Run, folder: RunFolder) -> dict[str, A
 def _epoch(engine: Engine, job: Job, config: Run, position: Position, line: Line, total: int) -> dict[str, Any]:
     """Run one epoch and return its averages."""
     engine.model.train()
+    engine.start_epoch(position.epoch)
     job.loader.set_epoch(position.epoch)
     meter, means = Meter(), Means()
     for batch in meter.timed(on_device(job.loader, engine.accelerator.device)):

@@ -1,0 +1,1 @@
+"""Person re-identification: the strong baseline with selective Random Erasing, and exact evaluation."""

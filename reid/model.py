@@ -1,0 +1,102 @@
+"""Backbone, neck and classifier. Shape legend: B images, D features, K identities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from keepcore.run import checkpoint
+from keepcore.run.errors import UserError, nearest
+from reid.config import Config, Model
+
+
+class ReidModel(nn.Module):
+    """A ResNet whose pooled feature passes a BatchNorm neck to the classifier.
+
+    Args:
+        backbone: images -> pooled features_BD.
+        features: D.
+        num_classes: K identities of the training set.
+        neck: False sends the pooled feature straight to the classifier.
+        centres: keep a centre per identity for the centre loss.
+
+    Source: Luo et al., CVPRW 2019 (BNNeck); michuanhaohao/reid-strong-baseline modeling/baseline.py.
+    Differs from the paper: the released code of the strong baseline lacks the stem's ReLU, timm's has it.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, features: int, num_classes: int, *, neck: bool = True, centres: bool = False
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck: nn.Module = nn.BatchNorm1d(features) if neck else nn.Identity()
+        if isinstance(self.neck, nn.BatchNorm1d):
+            self.neck.bias.requires_grad_(False)
+        self.classifier = nn.Linear(features, num_classes, bias=not neck)
+        if neck:
+            nn.init.normal_(self.classifier.weight, std=0.001)
+        self.centres = nn.Parameter(torch.randn(num_classes, features)) if centres else None
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the pooled features_BD of the metric losses and the logits_BK."""
+        features_BD = self.backbone(images_BCHW)
+        return features_BD, self.classifier(self.neck(features_BD))
+
+    def logits(self, images_BCHW: Tensor) -> Tensor:
+        """Classify: what the saliency differentiates."""
+        logits_BK: Tensor = self(images_BCHW)[1]
+        return logits_BK
+
+    def embed(self, images_BCHW: Tensor) -> Tensor:
+        """Return what is compared at test time: the feature after the neck, of length 1."""
+        return nn.functional.normalize(self.neck(self.backbone(images_BCHW)))
+
+
+def build_model(config: Config, num_classes: int) -> ReidModel:
+    """Make the network of a config.
+
+    Raises:
+        UserError: unknown model, one without four ResNet stages, or weights that do not fit.
+
+    Source: see :class:`ReidModel`.
+    """
+    backbone = create_backbone(config.model)
+    if config.model.weights:
+        _load_backbone(backbone, Path(config.model.weights))
+    features: int = backbone.num_features
+    return ReidModel(
+        backbone, features, num_classes, neck=config.model.neck, centres=config.loss.centre > 0
+    )
+
+
+def create_backbone(model: Model) -> Any:
+    """Make the timm network without classifier and with the stride of its last stage set.
+
+    Raises:
+        UserError: unknown model, or one that is no ResNet.
+
+    Source: timm; Sun et al., ECCV 2018 (last stride 1).
+    """
+    if not timm.is_model(model.name):
+        raise UserError(f"model.name: unknown model {model.name!r}{nearest(model.name, timm.list_models())}")
+    backbone = timm.create_model(model.name, pretrained=False, num_classes=0)
+    if not hasattr(backbone, "layer4"):
+        raise UserError(f"model.name: {model.name} is no ResNet: its last stage is not called layer4")
+    if model.last_stride not in (1, 2):
+        raise UserError(f"model.last_stride must be 1 or 2, got {model.last_stride}")
+    if model.last_stride == 1:
+        for module in backbone.layer4[0].modules():
+            if isinstance(module, nn.Conv2d):
+                module.stride = (1, 1)
+    return backbone
+
+
+def _load_backbone(backbone: nn.Module, path: Path) -> None:
+    content = checkpoint.load(path)
+    state = content.get("state_dict_ema") or content.get("state_dict") or content.get("model") or content
+    kept = {k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("fc.")}
+    checkpoint.load_weights(backbone, kept, path)

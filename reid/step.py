@@ -1,0 +1,88 @@
+"""One training step: images -> selective erasing -> features and logits -> losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keepcore import KeepAugment, build_keep
+from keepcore.boxes import box_area
+from keepcore.run.errors import UserError
+from keepcore.run.images import Normalize
+from keepcore.run.loop import StepResult
+from reid.config import Config, Loss
+from reid.losses import batch_hard_triplet, centre_loss
+from reid.model import ReidModel
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """A batch of uint8 images and labels in, the loss out.
+
+    Attributes:
+        model: images -> (features_BD, logits_BK).
+        centres_KD: of the centre loss, or None.
+        normalize: uint8 -> normalised floats.
+        operation: erasing, or None.
+        loss: weights and margins.
+        generator: for the erasing's draws, on the CPU.
+
+    Source: Gong et al., CVPR 2021, Sec. 4.4; Luo et al., CVPRW 2019.
+    """
+
+    model: nn.Module
+    centres_KD: Tensor | None
+    normalize: Normalize
+    operation: KeepAugment | None
+    loss: Loss
+    generator: torch.Generator
+
+    def __call__(self, batch: Any) -> StepResult:
+        """Return loss, logs and image count."""
+        images, labels_B = batch
+        images_BCHW, logs = self._erase(self.normalize(images), labels_B)
+        features_BD, logits_BK = self.model(images_BCHW)
+        classify = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.loss.label_smoothing)
+        triplet = batch_hard_triplet(features_BD, labels_B, self.loss.margin)
+        total = classify + triplet
+        logs |= {"id_loss": classify.detach(), "triplet_loss": triplet.detach()}
+        if self.centres_KD is not None:
+            centre = centre_loss(features_BD, labels_B, self.centres_KD)
+            total = total + self.loss.centre * centre
+            logs["centre_loss"] = centre.detach()
+        return StepResult(total, logs, len(labels_B))
+
+    def _erase(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.operation is None:
+            return images_BCHW, {}
+        kept = self.operation(self.model, images_BCHW, labels_B, generator=self.generator)
+        height, width = images_BCHW.shape[-2:]
+        logs = {
+            "box_area_share": box_area(kept.boxes_B4).float().mean() / (height * width),
+            "box_saliency_share": kept.share_B.nanmean(),
+        }
+        return kept.images_BCHW, logs
+
+
+def build_step(
+    config: Config, model: nn.Module, bare: ReidModel, normalize: Normalize, generator: torch.Generator
+) -> TrainStep:
+    """Build the step of a config.
+
+    Raises:
+        UserError: an operation that makes no sense here (mixing identities, pasting), or the early head.
+
+    Source: as :class:`TrainStep`.
+    """
+    operation = None
+    if config.augment.op != "none":
+        if config.augment.op not in ("erasing", "cutout"):
+            raise UserError(f"augment.op must be none, erasing or cutout in re-ID, got {config.augment.op!r}")
+        if config.augment.head != "full":
+            raise UserError(f"augment.head must be full in re-ID, got {config.augment.head!r}")
+        operation = replace(build_keep(config.augment), head=lambda inner: cast(ReidModel, inner).logits)
+    return TrainStep(model, bare.centres, normalize, operation, config.loss, generator)
