@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 

@@ -1,7 +1,7 @@
 """Scenes of one to four digits in the layout that ``DETECTRON2_DATASETS`` expects of COCO.
 
-The unmodified train_net.py knows COCO's 80 categories only, so digit d carries the id of COCO's d-th category;
-``info.digits`` in the annotation files has the real names.
+The unmodified train_net.py knows COCO's 80 categories only and insists on their ids and names, so digit d carries
+those of COCO's d-th category; ``info.digits`` in the annotation files lists the ten ids.
 """
 
 from __future__ import annotations
@@ -17,6 +17,17 @@ from keepcore.run.demo.paint import Paint, colour, put, stroke, write
 SIDE = 128
 # Official ids of COCO's 80 categories: 1..90 without the ten that were never used.
 CATEGORY_IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
+
+CATEGORY_NAMES = """
+person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic_light, fire_hydrant,
+stop_sign, parking_meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe,
+backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports_ball, kite,
+baseball_bat, baseball_glove, skateboard, surfboard, tennis_racket, bottle, wine_glass, cup, fork,
+knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot, hot_dog, pizza, donut, cake,
+chair, couch, potted_plant, bed, dining_table, toilet, tv, laptop, mouse, remote, keyboard,
+cell_phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy_bear,
+hair_drier, toothbrush
+""".replace("\n", " ").split(", ")
 
 
 def make(root: Path, paint: Paint, seed: int, counts: dict[str, int]) -> None:
@@ -42,13 +53,14 @@ def make(root: Path, paint: Paint, seed: int, counts: dict[str, int]) -> None:
             "info": {"description": "KeepAugment demo scenes", "digits": CATEGORY_IDS[:10]},
             "images": images,
             "annotations": objects,
-            "categories": [{"id": i, "name": f"digit {n}" if n < 10 else f"unused {n}"} for n, i in _numbered()],
+            "categories": _categories(),
         }
         (coco / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
 
 
-def _numbered() -> list[tuple[int, int]]:
-    return list(enumerate(CATEGORY_IDS))
+def _categories() -> list[dict[str, Any]]:
+    names = [name.strip().replace("_", " ") for name in CATEGORY_NAMES]
+    return [{"id": i, "name": name} for i, name in zip(CATEGORY_IDS, names, strict=True)]
 
 
 def _scene(rng: np.random.Generator, paint: Paint, part: str) -> tuple[Any, Any, list[tuple[int, list[int]]]]:
