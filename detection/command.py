@@ -47,7 +47,9 @@ def convert_file(arguments: argparse.Namespace) -> int:
     write(converted, output, made)
     for note in (*loaded.notes, *([f"warning: {warning}"] if warning else [])):
         print(note)
-    print(f"{source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> {output}: {len(converted)} tensors")
+    print(
+        f"{source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> {output}: {len(converted)} tensors"
+    )
     print("\nConfig keys that belong to these weights:\n")
     print(yaml.safe_dump(config_keys(arch, output, loaded.mean, loaded.std), sort_keys=False))
     print(f"Train:  python train_net.py --config-file CONFIG.yaml MODEL.WEIGHTS {output.resolve()}")

@@ -52,8 +52,9 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
     name = asked or named
     _refuse(state)
     if name and name not in ARCHS:
+        near = nearest(name, ARCHS)
         raise UserError(
-            f"{name} has no equivalent in Detectron2's ResNet{nearest(name, ARCHS)}; these convert: {', '.join(ARCHS)}"
+            f"{name} has no equivalent in Detectron2's ResNet{near}; these convert: {', '.join(ARCHS)}"
         )
     found = infer(state)
     fits = [each for each, arch in ARCHS.items() if arch == found]
@@ -155,13 +156,12 @@ def _refuse(state: dict[str, Tensor]) -> None:
         raise UserError(f"no conv1.weight, so no ResNet; the first names are {', '.join(sorted(state)[:4])}")
     if tuple(stem.shape) != (64, 3, 7, 7):
         raise UserError(
-            f"the stem is {tuple(stem.shape)}, Detectron2's is (64, 3, 7, 7): CIFAR stems and grey images do not convert"
+            f"the stem is {tuple(stem.shape)}, Detectron2's is (64, 3, 7, 7): "
+            "CIFAR stems and grey images do not convert"
         )
 
 
-def _check_names(
-    wanted: dict[str, tuple[int, ...]], converted: dict[str, Tensor], unknown: list[str]
-) -> None:
+def _check_names(wanted: dict[str, tuple[int, ...]], converted: dict[str, Tensor], unknown: list[str]) -> None:
     shapes = [
         f"{name} {tuple(converted[name].shape)} instead of {shape}"
         for name, shape in wanted.items()

@@ -48,7 +48,7 @@ def load(path: Path, use: str = "auto") -> Loaded:
     """Read a checkpoint without running code from it.
 
     Args:
-        path: .pth, .pt, .pth.tar or .safetensors.
+        path: .pth, .pt, .pth.tar or .safetensors, or a run folder (then its last.pth).
         use: auto (averaged weights where there are both), ema, raw, or a top-level key.
 
     Returns:
@@ -59,6 +59,7 @@ def load(path: Path, use: str = "auto") -> Loaded:
 
     Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
     """
+    path = path / "last.pth" if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"no file {path}")
     content = _read(path)
@@ -123,7 +124,9 @@ def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tens
         raise UserError(f"{path} has no {'' if use == 'auto' else use + ' '}weights; its top level holds: {names}")
     notes = ()
     if averaged and raw and use == "auto":
-        notes = (f"the file holds averaged and raw weights: took the averaged ones ({key}); --use raw takes the others",)
+        notes = (
+            f"the file holds averaged and raw weights: took the averaged ones ({key}); --use raw takes the others",
+        )
     return dict(content[key]), key, notes
 
 
@@ -136,7 +139,9 @@ def _strip(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and name != "n_averaged"}
     removed = ""
     while "conv1.weight" not in state and "conv1.0.weight" not in state:
-        prefix = next((p for p in PREFIXES if any(k.startswith((f"{p}conv1.", f"{p}layer1.")) for k in state)), None)
+        prefix = next(
+            (p for p in PREFIXES if any(k.startswith((f"{p}conv1.", f"{p}layer1.")) for k in state)), None
+        )
         if prefix is None:
             prefix = next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), None)
         if prefix is None:

@@ -71,7 +71,9 @@ def _detectron2_model(arch: Arch, weights: Path, mean: Sequence[float], std: Seq
         from detectron2.config import CfgNode, get_cfg
         from detectron2.modeling import build_model
     except ImportError as error:
-        raise UserError(f"--verify needs Detectron2 ({error}): see the README, or convert without --verify") from error
+        raise UserError(
+            f"--verify needs Detectron2 ({error}): see the README, or convert without --verify"
+        ) from error
     cfg = get_cfg()
     cfg.merge_from_other_cfg(CfgNode(config_keys(arch, weights, mean, std)))
     cfg.MODEL.DEVICE = "cpu"
@@ -109,7 +111,9 @@ def unfilled(model: Any, weights: Path) -> list[str]:
     own = model.state_dict()
     wrong = []
     for name, tensor in held.items():
-        homes = [key for key in own if key.endswith(f".{name}") and "backbone" in key or key == f"roi_heads.{name}"]
+        homes = [
+            key for key in own if (key.endswith(f".{name}") and "backbone" in key) or key == f"roi_heads.{name}"
+        ]
         if not any(torch.equal(own[key].float().cpu(), tensor.float()) for key in homes):
             wrong.append(name)
     return wrong

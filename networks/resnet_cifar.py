@@ -13,9 +13,7 @@ from torch import nn
 
 
 @register_model
-def cifar_resnet18(
-    pretrained: bool = False, *, num_classes: int = 10, width: int = 64, **kwargs: Any
-) -> ResNet:
+def cifar_resnet18(pretrained: bool = False, *, num_classes: int = 10, width: int = 64, **kwargs: Any) -> ResNet:
     """Make the ResNet-18 of the Cutout paper's code: 11,173,962 parameters at 10 classes.
 
     Args:
@@ -56,7 +54,7 @@ def cifar_resnet18(
 
 
 def _first_block(model: ResNet, width: int) -> BasicBlock:
-    """timm's stem has 64 channels: rebuild the first block for another width."""
+    """Rebuild the first block, which timm makes for a stem of 64 channels."""
     block = BasicBlock(width, width)
     for module in block.modules():
         if isinstance(module, nn.Conv2d):

@@ -89,7 +89,9 @@ def open_source(data: Data) -> Source:
     Source: torchvision.datasets, timm.data.
     """
     if "/" in data.dataset:
-        parts = [create_dataset(data.dataset, root=data.root or None, split=part) for part in ("train", "validation")]
+        parts = [
+            create_dataset(data.dataset, root=data.root or None, split=part) for part in ("train", "validation")
+        ]
         names = tuple(str(i) for i in range(1 + max(int(label) for _, label in parts[1])))
         return Source(parts[0], parts[1], names, IMAGENET_MEAN, IMAGENET_STD)
     opener = choose(SOURCES, data.dataset, "data.dataset")

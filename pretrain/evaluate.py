@@ -26,7 +26,7 @@ class EvaluateConfig:
     """Evaluate a backbone on the validation part of its data set.
 
     Attributes:
-        checkpoint: a .pth of pretrain.train, or its run folder (then best.pth).
+        checkpoint: a .pth of pretrain.train, or its run folder (then last.pth).
         use: auto (averaged weights where there are any), ema or raw.
         root: folder of the data; "" takes the one of training.
         batch_size: images per batch.
@@ -114,7 +114,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, Any]:
     from pretrain.model import create, pick_weights
 
     path = Path(config.checkpoint)
-    path = path / "best.pth" if path.is_dir() else path
+    path = path / "last.pth" if path.is_dir() else path
     content = checkpoint.load(path)
     if "arch" not in content or "config" not in content:
         raise UserError(f"{path} was not written by pretrain.train: it names no architecture")

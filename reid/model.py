@@ -68,9 +68,7 @@ def build_model(config: Config, num_classes: int) -> ReidModel:
     if config.model.weights:
         _load_backbone(backbone, Path(config.model.weights))
     features: int = backbone.num_features
-    return ReidModel(
-        backbone, features, num_classes, neck=config.model.neck, centres=config.loss.centre > 0
-    )
+    return ReidModel(backbone, features, num_classes, neck=config.model.neck, centres=config.loss.centre > 0)
 
 
 def create_backbone(model: Model) -> Any:

@@ -33,7 +33,7 @@ def guard(main: Callable[[], int | None]) -> int:
         main: the command; returns an exit code or None.
 
     Returns:
-        The exit code: 0, 2 for a user's error, 130 after Ctrl-C.
+        The exit code: 0, 2 for a user's error, 130 after Ctrl-C, 141 when the output's reader has gone.
 
     Source: elementary.
     """
@@ -42,6 +42,9 @@ def guard(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; --resume continues from the last checkpoint", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, OSError) as error:
         if os.environ.get(TRACEBACK):
             raise

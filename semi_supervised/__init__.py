@@ -1,0 +1,1 @@
+"""Unsupervised Data Augmentation (UDA) with KeepRandAugment."""
