@@ -72,7 +72,7 @@ class EpochLoader:
         self.length = len(self.plan)
         self.loader = DataLoader(
             Seeded(dataset, seed),
-            batch_sampler=self.plan,  # type: ignore[arg-type]
+            batch_sampler=self.plan,
             num_workers=workers,
             pin_memory=pin,
             persistent_workers=workers > 0,
