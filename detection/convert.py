@@ -53,9 +53,7 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
     _refuse(state)
     if name and name not in ARCHS:
         near = nearest(name, ARCHS)
-        raise UserError(
-            f"{name} has no equivalent in Detectron2{near}; these convert: {', '.join(ARCHS)}"
-        )
+        raise UserError(f"{name} has no equivalent in Detectron2{near}; these convert: {', '.join(ARCHS)}")
     found = infer(state)
     fits = [each for each, arch in ARCHS.items() if arch == found]
     if name and name not in fits:

@@ -39,3 +39,19 @@ def tiny_net():
         net.layer1[1].running_mean.uniform_(-0.1, 0.1)
         net.layer1[1].running_var.uniform_(0.5, 1.5)
     return net.train()
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The demo set at a tenth of its size."""
+    from keepcore.run.demo import ensure
+
+    return ensure(tmp_path_factory.mktemp("demo") / "data", small=True)
+
+
+@pytest.fixture(scope="session")
+def class_folders(demo, tmp_path_factory):
+    """An ImageFolder of 10 classes with 4 + 2 images each."""
+    from tests.fake_data import class_folders
+
+    return class_folders(demo, tmp_path_factory.mktemp("folder"))

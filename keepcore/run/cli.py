@@ -81,7 +81,7 @@ def from_yaml(config_type: type[T], text: str) -> T:
 
 def _read(parser: ArgumentParser, config_type: type[T], read: Callable[[], Any]) -> T:
     try:
-        values = parser.instantiate_classes(read())
+        values = parser.instantiate(read())
     except ArgumentError as error:
         raise UserError(_explain(str(error), parser)) from error
     return config_type(**{f.name: values[f.name] for f in fields(config_type)})  # type: ignore[arg-type]

@@ -23,13 +23,14 @@ def default_root() -> Path:
     return Path(os.environ.get("KEEPAUGMENT_DEMO") or _REPOSITORY / ".demo" / "data")
 
 
-def ensure(root: Path | None = None, *, seed: int = 0, small: bool = False) -> Path:
+def ensure(root: Path | None = None, *, seed: int | None = None, small: bool | None = None) -> Path:
     """Return the demo set, making it when it is not there yet (about 15 s, 20 MB).
 
     Args:
         root: folder to hold it; None: :func:`default_root`.
-        seed: the same seed gives the same bytes with the same versions of Pillow and NumPy.
-        small: a tenth of the images, for tests.
+        seed: the same seed gives the same bytes with the same versions of Pillow and NumPy. None: whatever
+            is there, else 0.
+        small: a tenth of the images, for tests. None: whatever is there, else False.
 
     Returns:
         The folder, with ``classification/``, ``detection/`` and ``reid/``.
@@ -41,16 +42,18 @@ def ensure(root: Path | None = None, *, seed: int = 0, small: bool = False) -> P
     """
     root = default_root() if root is None else root
     stamp = root / "demo.json"
-    wanted = {"version": VERSION, "seed": seed, "small": small}
-    if stamp.is_file() and json.loads(stamp.read_text()) == wanted:
+    asked = {"version": VERSION, "seed": seed, "small": small}
+    there = json.loads(stamp.read_text()) if stamp.is_file() else {}
+    if there and all(there.get(name) == value for name, value in asked.items() if value is not None):
         return root
     if root.exists() and not stamp.is_file() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty and holds no demo set: give another folder")
     root.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
     try:
-        _make(building, seed, small)
-        (building / "demo.json").write_text(json.dumps(wanted))
+        _make(building, seed or 0, bool(small))
+        made = {"version": VERSION, "seed": seed or 0, "small": bool(small)}
+        (building / "demo.json").write_text(json.dumps(made))
         shutil.rmtree(root, ignore_errors=True)
         building.rename(root)
     finally:

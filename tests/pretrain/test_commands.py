@@ -1,0 +1,107 @@
+"""Every recipe through the real command line, two steps on generated data; resuming; mistakes."""
+
+import json
+
+import pytest
+import torch
+
+from keepcore.run import checkpoint
+from pretrain import evaluate, train
+from pretrain.config import RECIPES
+
+RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+TINY = ["--data.workers", "0", "--device", "cpu", "--model.name", "wrn_10_1", "--model.options", "{}"]
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+def test_recipe(recipe, tmp_path, class_folders):
+    size = "32" if recipe.startswith("cifar10") else "48"
+    argv = ["--config", recipe, "--max_steps", "2", "--output", str(tmp_path / "run"), "--device", "cpu"]
+    argv += ["--data.root", str(class_folders), "--data.batch_size", "4", "--data.image_size", size]
+    argv += ["--data.workers", "0"]
+    if recipe.startswith("demo"):
+        argv += ["--data.dataset", "folder"]
+    assert train.main(argv) == 0
+    (row,) = rows(tmp_path / "run")
+    assert row["step"] == 2
+    assert row["loss"] > 0
+    assert 0 <= row["top1"] <= row["top5"] <= 100
+    saved = checkpoint.load(tmp_path / "run" / "best.pth")
+    assert not any(name.startswith(("model.", "fc.0")) for name in saved["state_dict"])  # no early head in it
+
+
+@pytest.mark.slow
+def test_resuming_gives_the_uninterrupted_run(tmp_path, class_folders):
+    argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "8", *TINY]
+    argv += ["--epochs", "3", "--augment.op", "cutmix", "--augment.scale", "0.5", "--ema_decay", "0.9"]
+    argv += ["--data.image_size", "16", "--augment.head", "early"]
+    assert train.main([*argv, "--output", str(tmp_path / "whole")]) == 0
+    part = [*argv, "--output", str(tmp_path / "part")]
+    assert train.main([*part, "--max_steps", "5"]) == 0
+    assert train.main(part) == 2  # neither resume nor overwrite
+    assert train.main([*part, "--resume"]) == 0
+    timing = ("images_per_second", "data_wait_share", "seconds")
+    whole, resumed = (
+        [{k: v for k, v in row.items() if k not in timing} for row in rows(tmp_path / name)]
+        for name in ("whole", "part")
+    )
+    assert whole == resumed
+    a, b = (checkpoint.load(tmp_path / n / "last.pth") for n in ("whole", "part"))
+    for key in ("state_dict", "state_dict_ema"):
+        assert all(torch.equal(a[key][name], b[key][name]) for name in a[key])
+
+
+@pytest.mark.slow
+def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys):
+    argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "8", *TINY]
+    assert train.main([*argv, "--epochs", "1", "--output", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "run"), "--device", "cpu", "--workers", "0"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["top1"] == rows(tmp_path / "run")[-1]["top1"]
+    assert evaluate.main([str(tmp_path / "nothing.pth")]) == 2
+    assert "nothing.pth" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--model.name", "resnet51"], "did you mean 'resnet5"),
+        (["--data.batch_size", "4000"], "larger than the set"),
+        (["--augment.op", "cutmux"], "cutmux"),
+        (["--augment.op", "paste"], "policy"),
+        (["--optim.schedule", "linear"], "optim.schedule must be one of"),
+        (["--device", "tpu"], "device must be one of"),
+        (["--data.crop", "centre"], "data.crop must be one of"),
+        (["--policy.name", "randaug"], "policy.name must be one of"),
+        (["--resume"], "nothing to resume"),
+    ],
+)
+def test_mistakes(argv, message, tmp_path, class_folders, capsys):
+    base = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "4", *TINY]
+    assert train.main([*base, "--output", str(tmp_path / "run"), *argv]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(tmp_path, class_folders, capsys):
+    base = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "8", *TINY]
+    base += ["--output", str(tmp_path / "run"), "--epochs", "4", "--data.image_size", "16"]
+    assert train.main([*base, "--max_steps", "5"]) == 0
+    state = checkpoint.load(tmp_path / "run" / "last.pth")
+    state["resume"]["model"]["fc.weight"].fill_(float("nan"))
+    checkpoint.save(state, tmp_path / "run" / "last.pth")
+    poisoned = (tmp_path / "run" / "last.pth").read_bytes()
+    capsys.readouterr()
+    assert train.main([*base, "--resume"]) == 2
+    assert "the loss is nan near step" in capsys.readouterr().err
+    assert (tmp_path / "run" / "last.pth").read_bytes() == poisoned

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+import torch
+
+from keepcore.run import checkpoint
+from reid import evaluate, train
+from reid.config import RECIPES
+
+RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+SMALL = ["--data.height", "64", "--data.width", "32", "--data.identities", "2", "--data.images", "2"]
+
+
+def arguments(demo, tmp_path, recipe):
+    argv = ["--config", recipe, "--data.dataset", "demo", "--data.root", str(demo), *SMALL]
+    return [*argv, "--data.workers", "0", "--device", "cpu", "--output", str(tmp_path / "run")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+def test_recipe(recipe, demo, tmp_path, capsys):
+    argv = [*arguments(demo, tmp_path, recipe), "--max_steps", "2"]
+    if recipe.startswith("market"):
+        argv += ["--model.name", "resnet50"]
+    assert train.main(argv) == 0
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["triplet_loss"] >= 0
+    assert 0 < row["mAP"] <= 100
+    capsys.readouterr()
+    picture = tmp_path / "ranked.png"
+    options = ["--device", "cpu", "--workers", "0", "--picture", str(picture)]
+    assert evaluate.main([str(tmp_path / "run"), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["mAP"] == pytest.approx(row["mAP"], abs=1e-3)
+    assert picture.stat().st_size > 1000
+
+
+def test_published_learning_rates(demo, tmp_path):
+    """3.5e-6 in epoch 1, 3.5e-4 from epoch 11, drops in epochs 41 and 71, as in the strong baseline's log."""
+    from torch import nn
+
+    from keepcore.run.cli import parse
+    from keepcore.run.engine import build_accelerator, build_engine
+    from reid.config import Config
+
+    argv = ["--config", "market1501_strong_baseline", "--device", "cpu"]
+    config = parse(Config, argv, prog="", description="", recipes=RECIPES)
+    engine = build_engine(config, build_accelerator(config), nn.Linear(1, 1), 183)
+    rates = {}
+    for epoch in range(120):
+        engine.start_epoch(epoch)
+        engine.scheduler.step_update(epoch * 183)
+        rates[epoch + 1] = engine.lr
+    want = {1: 3.5e-6, 11: 3.5e-4, 40: 3.5e-4, 41: 3.5e-5, 70: 3.5e-5, 71: 3.5e-6, 120: 3.5e-6}
+    assert {epoch: rates[epoch] for epoch in want} == pytest.approx(want)
+
+
+@pytest.mark.slow
+def test_a_pretrained_backbone_is_taken_over(demo, tmp_path):
+    import timm
+
+    source = timm.create_model("resnet18", num_classes=7)
+    checkpoint.save({"arch": "resnet18", "state_dict": source.state_dict()}, tmp_path / "backbone.pth")
+    argv = arguments(demo, tmp_path, "demo_plain")
+    argv += ["--model.weights", str(tmp_path / "backbone.pth"), "--max_steps", "1", "--optim.lr", "0"]
+    argv += ["--optim.warmup_epochs", "0"]
+    assert train.main(argv) == 0
+    saved = checkpoint.load(tmp_path / "run" / "last.pth")["state_dict"]
+    assert torch.equal(saved["backbone.layer4.1.conv2.weight"], source.layer4[1].conv2.weight)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--augment.op", "cutmix"], "augment.op must be none, erasing or cutout"),
+        (["--augment.head", "early"], "augment.head must be full"),
+        (["--data.identities", "50"], "identities"),
+        (["--model.name", "resnet5O"], "did you mean"),
+        (["--data.dataset", "market1501", "--data.root", "/nowhere"], "no folder"),
+    ],
+)
+def test_mistakes(argv, message, demo, tmp_path, capsys):
+    assert train.main([*arguments(demo, tmp_path, "demo_selective"), *argv]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,93 @@
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from keepcore.config import KeepConfig
+from keepcore.run.cli import dump, from_yaml, parse
+from keepcore.run.config import Run
+from keepcore.run.errors import UserError, guard
+
+
+@dataclass(frozen=True)
+class Config(Run):
+    """A config.
+
+    Attributes:
+        augment: an operation.
+    """
+
+    augment: KeepConfig = field(default_factory=KeepConfig)
+
+
+def read(*argv, recipes=None):
+    return parse(Config, list(argv), prog="test", description="", recipes=recipes)
+
+
+def test_fields_recipes_and_flags(tmp_path):
+    (tmp_path / "mine.yaml").write_text("epochs: 7\naugment: {op: cutmix, area: [0.1, 0.2]}\n")
+    config = read("--config", "mine", "--augment.scale", "0.5", "--resume", recipes=tmp_path)
+    assert (config.epochs, config.resume, config.augment.op) == (7, True, "cutmix")
+    assert config.augment.area == (0.1, 0.2)
+    assert config.augment.scale == 0.5
+    assert read("--config=mine", "--epochs", "9", recipes=tmp_path).epochs == 9
+    assert read("--resume", "false").resume is False
+
+
+def test_what_is_dumped_is_read_back():
+    config = replace(
+        read("--optim.milestones", "[3, 5]"), augment=KeepConfig(length=0.5, fill_value=(1.0, 2.0, 3.0))
+    )
+    assert from_yaml(Config, dump(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--augment.lenght", "3"], "augment.lenght.*did you mean 'augment.length'"),
+        (["--epochs", "many"], "epochs"),
+        (["--config", "mein"], "no recipe 'mein'.*did you mean 'mine'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(argv, message, tmp_path):
+    (tmp_path / "mine.yaml").write_text("epochs: 7\n")
+    with pytest.raises(UserError, match=message) as error:
+        read(*argv, recipes=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["epoks: 3", "augment: {lenght: 3}"])
+def test_an_unknown_field_in_a_recipe_names_the_nearest(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match="did you mean"):
+        read("--config", str(tmp_path / "bad.yaml"))
+
+
+def test_guard(capsys):
+    def user():
+        raise ValueError("size: 3 is odd\nuse 4")
+
+    def bug():
+        raise KeyError("x")
+
+    assert guard(user) == 2
+    assert capsys.readouterr().err == "error: size: 3 is odd use 4\n"
+    assert guard(lambda: None) == 0
+    with pytest.raises(KeyError):
+        guard(bug)
+
+
+@pytest.mark.parametrize(
+    "module", ["pretrain.train", "pretrain.evaluate", "reid.train", "reid.evaluate", "semi_supervised.train"]
+)
+def test_help_lists_fields_without_importing_torch(module):
+    code = (
+        f"import sys, runpy; sys.argv = ['{module}', '--help']\n"
+        f"try: runpy.run_module('{module}', run_name='__main__')\n"
+        "except SystemExit as e: code = e.code\n"
+        "print('TORCH' if 'torch' in sys.modules else 'LIGHT', code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("LIGHT 0")
+    assert "--device" in done.stdout
