@@ -1,6 +1,5 @@
 """The six configs of Table 11: what they differ in, that weights fill them, that train_net.py runs them."""
 
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -11,15 +10,12 @@ import pytest
 import timm
 import torch
 
+from detection.launch import train_net
+
 CONFIGS = Path(__file__).parents[2] / "detection" / "configs"
 ROWS = sorted(path.stem for path in CONFIGS.glob("*_3x.yaml"))
 OURS = {"INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.WEIGHTS"}
 UNUSED = {"OUTPUT_DIR", "MODEL.ROI_MASK_HEAD.NUM_CONV"}
-
-
-def train_net():
-    files = importlib.metadata.files("sal-detectron2")
-    return next(str(f.locate()) for f in files if str(f) == "tools/train_net.py")
 
 
 def flat(node, prefix=""):
@@ -96,7 +92,7 @@ def test_the_unmodified_train_net_trains_and_evaluates(backbones, demo, tmp_path
     argv += ["SOLVER.IMS_PER_BATCH", "2", "OUTPUT_DIR", str(tmp_path), "DATALOADER.NUM_WORKERS", "0"]
     argv += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
     done = subprocess.run(
-        [sys.executable, train_net(), *argv], env=env, capture_output=True, text=True, check=False
+        [sys.executable, str(train_net()), *argv], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     last = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
