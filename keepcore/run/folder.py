@@ -53,13 +53,13 @@ class RunFolder:
 
         Source: elementary.
         """
+        if not self.writes:
+            return
         metrics = self.path / "metrics.jsonl"
         if resume and not self.last.is_file():
             raise UserError(f"nothing to resume: {self.last} does not exist")
         if metrics.is_file() and not resume and not overwrite:
             raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
-        if not self.writes:
-            return
         self.path.mkdir(parents=True, exist_ok=True)
         if not resume:
             metrics.write_text("")

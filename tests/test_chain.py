@@ -1,0 +1,63 @@
+"""The whole chain on real commands: pretrain -> convert -> Detectron2's train_net; and two processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from detection.launch import train_net
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, **env):
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_from_pixels_to_boxes(demo, tmp_path):
+    backbone, weights, detector = tmp_path / "backbone", tmp_path / "r18.pth", tmp_path / "detector"
+    data = ["--data.dataset", "demo", "--data.root", demo, "--data.workers", "0", "--data.batch_size", "8"]
+    run("-m", "pretrain.train", "--config", "demo_keepcutmix", *data, "--max_steps", "2", "--output", backbone)
+    said = run("tools/convert_to_d2.py", backbone, weights, "--verify")
+    assert "resnet18" in said
+    assert "verified" in said
+    options = ["MODEL.WEIGHTS", weights, "OUTPUT_DIR", detector, "SOLVER.MAX_ITER", 2, "SOLVER.STEPS", "()"]
+    options += ["SOLVER.IMS_PER_BATCH", 2, "DATALOADER.NUM_WORKERS", 0]
+    config = ROOT / "detection" / "configs" / "demo_faster_rcnn_R_18_FPN.yaml"
+    run(
+        train_net(),
+        "--num-gpus",
+        0,
+        "--config-file",
+        config,
+        *options,
+        DETECTRON2_DATASETS=str(demo / "detection"),
+    )
+    rows = [json.loads(line) for line in (detector / "metrics.json").read_text().splitlines()]
+    assert any("bbox/AP" in row for row in rows)
+
+
+@pytest.mark.slow
+def test_two_processes(class_folders, tmp_path):
+    """DDP on gloo: the saliency pass does not disturb the reducer, the main process writes one run."""
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "pretrain.train"]
+    command += ["--data.dataset", "folder", "--data.root", class_folders, "--data.batch_size", "8"]
+    command += ["--data.workers", "0", "--device", "cpu", "--data.image_size", "16", "--model.name", "wrn_10_1"]
+    command += ["--augment.op", "cutout", "--augment.length", "4", "--augment.head", "early", "--epochs", "2"]
+    run(*command, "--output", tmp_path / "run", OMP_NUM_THREADS="1")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5, 10]
+    assert rows[-1]["top1"] * 20 % 100 == pytest.approx(0)  # 20 images, each counted once
