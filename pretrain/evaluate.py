@@ -85,14 +85,11 @@ def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelera
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and evaluate; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and not arguments[0].startswith("-"):
-        arguments.insert(0, "--checkpoint")
 
     def command() -> None:
-        from keepcore.run.cli import parse
+        from keepcore.run.cli import parse, with_positional
 
-        config = parse(EvaluateConfig, arguments, prog=PROG, description=str(__doc__))
+        config = parse(EvaluateConfig, with_positional(argv, "checkpoint"), prog=PROG, description=str(__doc__))
         print(json.dumps(evaluate_checkpoint(config)))
 
     return guard(command)

@@ -65,19 +65,16 @@ def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelera
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and evaluate; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and not arguments[0].startswith("-"):
-        arguments.insert(0, "--checkpoint")
 
     def command() -> None:
         from keepcore.run import checkpoint
-        from keepcore.run.cli import from_yaml, parse
+        from keepcore.run.cli import from_yaml, parse, with_positional
         from keepcore.run.config import Run
         from keepcore.run.engine import build_accelerator
         from semi_supervised.data import open_source
         from semi_supervised.model import create
 
-        config = parse(EvaluateConfig, arguments, prog=PROG, description=str(__doc__))
+        config = parse(EvaluateConfig, with_positional(argv, "checkpoint"), prog=PROG, description=str(__doc__))
         path = Path(config.checkpoint)
         path = path / "last.pth" if path.is_dir() else path
         content = checkpoint.load(path)

@@ -67,6 +67,16 @@ def parse(
     return _read(parser, config_type, lambda: parser.parse_args(arguments))
 
 
+def with_positional(argv: Sequence[str] | None, field: str) -> list[str]:
+    """Let the first argument be given without its flag: ``evaluate RUN`` means ``evaluate --checkpoint RUN``.
+
+    Source: elementary.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    bare = bool(arguments) and not arguments[0].startswith("-")
+    return [f"--{field}", *arguments] if bare else arguments
+
+
 def from_yaml(config_type: type[T], text: str) -> T:
     """Read back what :func:`dump` wrote.
 
@@ -110,7 +120,7 @@ def _spell_out_flags(arguments: list[str], parser: ArgumentParser) -> list[str]:
         for option in action.option_strings
     }
     spelled = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
         bare = argument in switches and following.startswith("--")
         spelled.append(f"{argument}=true" if bare else argument)
     return spelled

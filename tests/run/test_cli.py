@@ -35,6 +35,10 @@ def test_fields_recipes_and_flags(tmp_path):
     assert read("--resume", "false").resume is False
 
 
+def test_no_arguments_are_the_defaults():
+    assert read() == Config()
+
+
 def test_what_is_dumped_is_read_back():
     config = replace(
         read("--optim.milestones", "[3, 5]"), augment=KeepConfig(length=0.5, fill_value=(1.0, 2.0, 3.0))
