@@ -73,7 +73,9 @@ def main() -> int:
         weights = arguments.r101 if "R_101" in config.stem else arguments.r50
         rows[config.stem] = run_row(config, weights.resolve(), arguments.data.resolve())
         print(config.stem, rows[config.stem], flush=True)
-    result = {"what": "Table 11 configs, 2 iterations + evaluation, quick overrides", "rows": rows, **provenance()}
+    made = provenance()
+    made.pop("command")  # it holds paths of this machine
+    result = {"what": "Table 11 configs, 2 iterations + evaluation, quick overrides", "rows": rows, **made}
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     return int(any(row["exit_code"] or not row["evaluated"] for row in rows.values()))
 
