@@ -61,3 +61,37 @@ def test_two_processes(class_folders, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [5, 10]
     assert rows[-1]["top1"] * 20 % 100 == pytest.approx(0)  # 20 images, each counted once
+
+
+SAME_REGIONS = """
+import sys, timm, torch, networks
+import torch.distributed as dist
+from keepcore import KeepCutout
+dist.init_process_group("gloo")
+torch.manual_seed(0)
+net = timm.create_model("wrn_10_1", num_classes=10).train()
+images, labels = torch.randn(6, 3, 16, 16), torch.arange(6)
+keep = KeepCutout(5, quantile=0.3)
+def boxes(model):
+    return keep(model, images, labels, generator=torch.Generator().manual_seed(1)).boxes_B4
+eager = boxes(net)
+compiled = boxes(torch.compile(net, backend="aot_eager"))
+ddp = torch.nn.parallel.DistributedDataParallel(net)
+wrapped = boxes(ddp)
+torch.nn.functional.cross_entropy(ddp(images), labels).backward()  # the reducer is not left waiting
+everywhere = [torch.empty_like(wrapped) for _ in range(2)]
+dist.all_gather(everywhere, wrapped)
+same = all(torch.equal(eager, other) for other in (compiled, *everywhere))
+print("SAME" if same else "DIFFERENT", flush=True)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_eager_compiled_and_two_ddp_ranks_choose_the_same_regions(tmp_path):
+    script = tmp_path / "same_regions.py"
+    script.write_text(SAME_REGIONS)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script]
+    said = run(*command, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
+    assert said.count("SAME") == 2
+    assert "DIFFERENT" not in said
