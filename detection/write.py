@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from detection.arch import Arch
+from keepcore.run import checkpoint
 from keepcore.run.errors import UserError
 
 SUFFIXES = (".pth", ".pkl")
@@ -35,20 +34,12 @@ def write(converted: dict[str, Tensor], path: Path, provenance: dict[str, Any]) 
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: the output must end in {' or '.join(SUFFIXES)}")
     content: dict[str, Any] = {"model": converted, "__author__": "KeepAugment", "matching_heuristics": True}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            if path.suffix == ".pkl":
-                content["model"] = {name: tensor.numpy() for name, tensor in converted.items()}
-                pickle.dump(content, file, protocol=4)
-            else:
-                torch.save({**content, PROVENANCE: json.dumps(provenance)}, file)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot write {path}: {str(error).splitlines()[0]}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    if path.suffix == ".pth":
+        checkpoint.save({**content, PROVENANCE: json.dumps(provenance)}, path)
+        return
+    content["model"] = {name: tensor.numpy() for name, tensor in converted.items()}
+    with checkpoint.replacing(path) as file:
+        pickle.dump(content, file, protocol=4)
 
 
 def config_keys(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:

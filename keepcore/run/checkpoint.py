@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from keepcore.run.errors import UserError
 
 
-def save(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint beside its place and move it there; a failure leaves the old file intact.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside its place and move it there at the end; a failure leaves the old file intact.
 
     Args:
-        content: tensors, numbers, strings, and dicts, lists and tuples of them.
-        path: the file.
+        path: the file; its folder is made.
+
+    Yields:
+        A binary file to write to.
 
     Raises:
         UserError: the file cannot be written (disk full, no permission).
 
     Source: elementary.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            torch.save(content, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -37,6 +42,22 @@ def save(content: dict[str, Any], path: Path) -> None:
         raise UserError(f"cannot write {path}: {reason}; an older file is unchanged") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, or leave the old one as it is.
+
+    Args:
+        content: tensors, numbers, strings, and dicts, lists and tuples of them.
+        path: the file.
+
+    Raises:
+        UserError: the file cannot be written.
+
+    Source: elementary.
+    """
+    with replacing(path) as file:
+        torch.save(content, file)
 
 
 def load(path: Path) -> dict[str, Any]:

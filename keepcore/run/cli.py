@@ -157,8 +157,7 @@ def _explain(message: str, parser: ArgumentParser) -> str:
     message = " ".join(line.strip(" -") for line in message.splitlines() if line.strip())
     unknown = re.search(r"(?:nrecognized arguments: --|Option '|[Kk]ey ')([\w.]+)(?:'? is not|\b)", message)
     in_group = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
-    if in_group is not None:
-        unknown = re.match(r"(.*)", f"{in_group[1]}.{in_group[2]}")
-    if unknown is not None:
-        return f"unknown field {unknown[1]!r}{nearest(unknown[1], known)}; --help lists all of them"
+    name = ".".join(in_group.groups()) if in_group else unknown[1] if unknown else ""
+    if name:
+        return f"unknown field {name!r}{nearest(name, known)}; --help lists all of them"
     return message
