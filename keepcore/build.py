@@ -71,6 +71,7 @@ def build_keep(config: KeepConfig) -> KeepAugment:
         "head": choose(HEADS, config.head, "head"),
         "bn": config.bn,
         "reduce": config.reduce,
+        "shuffled": config.shuffled,
     }
     if config.border:
         guide["border"] = config.border

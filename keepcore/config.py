@@ -12,6 +12,7 @@ class KeepConfig:
     Attributes:
         op: cutout, erasing, cutmix or paste.
         selective: choose the region by saliency; False is the plain augmentation from the same draws.
+        shuffled: give each image the box chosen for another one: a control with equal areas and positions.
         quantile: tau in [0, 1].
         length: side of the region for cutout and paste: pixels (int) or a fraction (float); (height, width).
         prob: chance that the operation fires.
@@ -33,6 +34,7 @@ class KeepConfig:
 
     op: str = "cutout"
     selective: bool = True
+    shuffled: bool = False
     quantile: float = 0.6
     length: int | float | tuple[int, int] = 16
     prob: float = 1.0

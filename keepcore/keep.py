@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepcore.borrow import borrowed
-from keepcore.boxes import kept_share
+from keepcore.boxes import box_mask, kept_share
 from keepcore.compose import Composer, FillFn, Layers, constant, cut, cutmix, paste
 from keepcore.early_head import HeadFn, full_logits
 from keepcore.regions import Selector, above, anywhere, below
@@ -96,6 +96,8 @@ class KeepAugment:
         saliency: the map; wrap with :func:`keepcore.at_scale` for low resolution.
         head: module -> logits_fn; :func:`keepcore.early_logits` stops after the first stage.
         bn: BatchNorm during the saliency pass, see :func:`keepcore.borrowed`.
+        shuffled: each image gets the box chosen for the image before it in the batch. A control: areas and
+            positions are distributed as with Keep, but the box knows nothing of its image.
     """
 
     size: SizeFn
@@ -111,6 +113,7 @@ class KeepAugment:
     saliency: SaliencyFn = input_gradient
     head: HeadFn = full_logits
     bn: str = "eval"
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("quantile", "prob"):
@@ -250,6 +253,10 @@ class KeepAugment:
         level_PYX = scores_PYX.masked_fill(flat_P[:, None, None] & scores_PYX.isfinite(), 0.0)
         index_P = self.selector(level_PYX, grid, draws.u_P, self.quantile)
         boxes_P4 = box_at(index_P, grid)
+        if self.shuffled:
+            boxes_P4 = boxes_P4.roll(1, 0)
+            inside_P = (map_PHW * box_mask(boxes_P4, height, width)).sum((1, 2))
+            return boxes_P4, inside_P / map_PHW.sum((1, 2)), flat_P
         inside_P = scores_PYX.flatten(1).gather(1, index_P[:, None])[:, 0]
         if self.reduce == "mean":
             inside_P = inside_P * ((boxes_P4[:, 2] - boxes_P4[:, 0]) * (boxes_P4[:, 3] - boxes_P4[:, 1]))
@@ -288,6 +295,7 @@ class Guide(TypedDict, total=False):
     bn: str
     border: str
     reduce: str
+    shuffled: bool
 
 
 def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **guide: Unpack[Guide]) -> KeepAugment:

@@ -29,6 +29,7 @@ class Data:
         batch_size: images per step over all processes.
         eval_batch_size: images per evaluation batch and process.
         workers: data processes.
+        resident: hold the images on the device and crop there: auto (CIFAR without policy: yes), yes or no.
     """
 
     dataset: str = "demo"
@@ -44,6 +45,7 @@ class Data:
     batch_size: int = 128
     eval_batch_size: int = 256
     workers: int = 2
+    resident: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,11 @@ def train(config: Config) -> dict[str, Any]:
     from keepcore.run.engine import build_accelerator, build_engine
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import Normalize
-    from keepcore.run.loader import EpochLoader, shuffled
     from keepcore.run.loop import Job, fit
     from keepcore.run.seed import generator, seed_process
-    from pretrain.data import Transformed, open_source, train_transform
+    from pretrain.data import open_source
     from pretrain.evaluate import evaluate
+    from pretrain.loaders import build_loader
     from pretrain.model import build_model
     from pretrain.step import build_step
 
@@ -56,10 +56,7 @@ def train(config: Config) -> dict[str, Any]:
     rank, processes = accelerator.process_index, accelerator.num_processes
     source = open_source(config.data)
     seed_process(config.seed, rank)
-    dataset = Transformed(source.train, train_transform(config.data, config.policy))
-    plan = shuffled(len(dataset), config.data.batch_size, config.seed, rank=rank, processes=processes)
-    workers, pin = config.data.workers, accelerator.device.type == "cuda"
-    loader = EpochLoader(dataset, plan, config.seed, workers=workers, pin=pin)
+    loader = build_loader(config, source.train, accelerator.device, rank, processes)
     model = build_model(config, len(source.classes))
     draws = generator(config.seed, "augment", rank)
     normalize = Normalize(source.mean, source.std)

@@ -44,10 +44,10 @@ class _Plan:
     """A batch sampler that yields (epoch, index) pairs."""
 
     def __init__(self, plan: BatchPlan) -> None:
-        self.plan, self.epoch = plan, 0
+        self.plan, self.epoch, self.skip = plan, 0, 0
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for batch in self.plan(self.epoch):
+        for batch in self.plan(self.epoch)[self.skip :]:
             yield [(self.epoch, index) for index in batch]
 
     def __len__(self) -> int:
@@ -79,9 +79,9 @@ class EpochLoader:
             generator=torch.Generator(),
         )
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next pass."""
-        self.plan.epoch = epoch
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch of the next pass, and how many of its batches to leave out."""
+        self.plan.epoch, self.plan.skip = epoch, skip
 
     def __len__(self) -> int:
         return self.length

@@ -1,0 +1,164 @@
+"""Training batches: from data workers, or from images held on the device as uint8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from keepcore.run.errors import UserError
+from keepcore.run.loader import BatchPlan, EpochLoader, shuffled
+from keepcore.run.loop import Loader
+from keepcore.run.seed import generator
+from pretrain.config import Config, Data, Policy
+from pretrain.data import Records, Transformed, train_transform
+
+MODES = ("auto", "yes", "no")
+
+
+def is_resident(data: Data, policy: Policy, records: Any) -> bool:
+    """Decide whether a data set is held on the device.
+
+    Args:
+        data: ``resident`` is auto, yes or no.
+        policy: a policy runs in the data workers, so the images must stay there.
+        records: the opened training part.
+
+    Returns:
+        True when asked for, or when it is possible (``auto``).
+
+    Raises:
+        UserError: ``yes`` where it is not possible; says why.
+
+    Source: the GPU loader of cifar10-airbench, read for the idea.
+    """
+    if data.resident not in MODES:
+        raise UserError(f"data.resident must be one of {', '.join(MODES)}, got {data.resident!r}")
+    reasons = {
+        "the images of this data set are not in memory": not isinstance(records, Records),
+        "data.crop is not pad": data.crop != "pad",
+        "policy.name runs in the data workers": policy.name != "none",
+        "data.jitter runs in the data workers": data.jitter != 0,
+        "data.image_size is not the size of the images": isinstance(records, Records)
+        and records.images_NHWC.shape[1:3] != (data.image_size, data.image_size),
+    }
+    blocking = [reason for reason, holds in reasons.items() if holds]
+    if data.resident == "yes" and blocking:
+        raise UserError(f"data.resident: yes is not possible: {'; '.join(blocking)}")
+    return data.resident != "no" and not blocking
+
+
+class ResidentLoader:
+    """Batches of ((clean_BCHW,), labels_B), uint8, cut on the device from images that live there.
+
+    A sample's crop and flip depend on (seed, epoch, index) alone.
+
+    Args:
+        records: uint8 images N x H x W x 3 with labels.
+        plan: epoch -> batches of indices of this process.
+        seed: of the run.
+        device: where the images live.
+        padding: black pixels around the image, of which the crop takes H x W.
+        hflip: chance of a horizontal flip.
+
+    Source: uoguelph-mlrg/Cutout train.py (crop with zero padding, then flip).
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        plan: BatchPlan,
+        seed: int,
+        *,
+        device: torch.device,
+        padding: int = 0,
+        hflip: float = 0.0,
+    ) -> None:
+        images_NCHW = torch.as_tensor(records.images_NHWC).permute(0, 3, 1, 2).contiguous()
+        self.size = images_NCHW.shape[2:]
+        self.padded_NCHW = F.pad(images_NCHW.to(device), (padding,) * 4)
+        self.labels_N = torch.tensor(records.labels, device=device)
+        self.plan, self.seed, self.padding, self.hflip = plan, seed, padding, hflip
+        self.length, self.epoch, self.skip = len(plan(0)), 0, 0
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch of the next pass, and how many of its batches to leave out."""
+        self.epoch, self.skip = epoch, skip
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor], Tensor]]:
+        draws = generator(self.seed, "crop", self.epoch)
+        count, device = len(self.labels_N), self.labels_N.device
+        offsets_N2 = torch.randint(2 * self.padding + 1, (count, 2), generator=draws).to(device)
+        flips_N = (torch.rand(count, generator=draws) < self.hflip).to(device)
+        for batch in self.plan(self.epoch)[self.skip :]:
+            index_B = torch.tensor(batch).to(device, non_blocking=True)
+            images_BCHW = crop_flip(self.padded_NCHW, index_B, offsets_N2[index_B], flips_N[index_B], self.size)
+            yield (images_BCHW,), self.labels_N[index_B]
+
+
+def crop_flip(
+    padded_NCHW: Tensor, index_B: Tensor, offsets_B2: Tensor, flips_B: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Cut one window out of each chosen image and mirror some of them.
+
+    Args:
+        padded_NCHW: images with their border.
+        index_B: int64 which images.
+        offsets_B2: int64 (top, left) of each window, pixels.
+        flips_B: bool, mirror this one.
+        size: (height, width) of the windows.
+
+    Returns:
+        images_BCHW of the same dtype.
+
+    Example:
+        >>> image = torch.arange(4).view(1, 1, 2, 2)
+        >>> crop_flip(image, torch.tensor([0]), torch.tensor([[0, 0]]), torch.tensor([True]), (1, 2)).flatten()
+        tensor([1, 0])
+
+    Source: elementary.
+    """
+    height, width = size
+    device = padded_NCHW.device
+    rows_BH = offsets_B2[:, :1] + torch.arange(height, device=device)
+    columns_BW = offsets_B2[:, 1:] + torch.arange(width, device=device)
+    columns_BW = torch.where(flips_B[:, None], columns_BW.flip(1), columns_BW)
+    channels_C = torch.arange(padded_NCHW.shape[1], device=device)
+    return padded_NCHW[
+        index_B[:, None, None, None],
+        channels_C[:, None, None],
+        rows_BH[:, None, :, None],
+        columns_BW[:, None, None, :],
+    ]
+
+
+def build_loader(config: Config, images: Any, device: torch.device, rank: int, processes: int) -> Loader:
+    """Choose how training batches come: from the device's memory, or from data workers.
+
+    Args:
+        config: of the run.
+        images: the opened training part.
+        device: of the training.
+        rank: of this process.
+        processes: how many share each batch.
+
+    Returns:
+        Batches of (views, labels_B); views are uint8.
+
+    Raises:
+        UserError: the batch does not fit the set or the processes, or ``data.resident`` is not possible.
+
+    Source: elementary.
+    """
+    data = config.data
+    plan = shuffled(len(images), data.batch_size, config.seed, rank=rank, processes=processes)
+    if is_resident(data, config.policy, images):
+        return ResidentLoader(images, plan, config.seed, device=device, padding=data.padding, hflip=data.hflip)
+    dataset = Transformed(images, train_transform(data, config.policy))
+    return EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")
