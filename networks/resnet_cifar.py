@@ -1,4 +1,4 @@
-"""ResNet-18 for CIFAR: 3x3 stride-1 stem, no max-pooling.
+"""ResNet-18 and ResNet-110 for CIFAR: 3x3 stride-1 stem, no max-pooling.
 
 Built from timm's ResNet, so that weights, features and options are timm's.
 """
@@ -7,9 +7,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from timm.models import register_model
 from timm.models.resnet import BasicBlock, ResNet
-from torch import nn
+from torch import Tensor, nn
+
+
+class ZeroPad(nn.Module):
+    """Option A shortcut: every second pixel, missing channels zero.
+
+    Args:
+        channels: to add.
+
+    Source: He et al., CVPR 2016, Sec. 4.2.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map B x C x H x W to B x (C + channels) x H/2 x W/2."""
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.channels))
 
 
 @register_model
@@ -30,30 +49,75 @@ def cifar_resnet18(pretrained: bool = False, *, num_classes: int = 10, width: in
 
     Source: He et al., CVPR 2016; uoguelph-mlrg/Cutout model/resnet.py.
     """
-    if pretrained:
-        raise ValueError("cifar_resnet18 has no pretrained weights: pass pretrained=False")
     if width < 1:
         raise ValueError(f"width must be positive, got {width}")
-    for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        kwargs.pop(key, None)
+    widths = (width, 2 * width, 4 * width, 8 * width)
+    return _make("cifar_resnet18", (2, 2, 2, 2), widths, num_classes, pretrained, kwargs)
+
+
+@register_model
+def cifar_resnet110(
+    pretrained: bool = False, *, num_classes: int = 10, shortcut: str = "A", depth: int = 110, **kwargs: Any
+) -> ResNet:
+    """Make ResNet-110: 1,727,962 parameters at 10 classes (1,730,714 with shortcut B).
+
+    Args:
+        pretrained: not offered.
+        num_classes: K.
+        shortcut: A pads channels with zeros (the published network), B is a 1x1 convolution.
+        depth: 6 n + 2; less than 110 is for experiments on a CPU.
+        **kwargs: of timm's ResNet.
+
+    Returns:
+        images B x 3 x H x W (any H, W >= 4) -> logits_BK.
+
+    Raises:
+        ValueError: unknown shortcut, depth that is not 6 n + 2, pretrained weights asked for.
+
+    Source: He et al., CVPR 2016, Sec. 4.2.
+    """
+    if shortcut not in ("A", "B"):
+        raise ValueError(f"shortcut must be A or B, got {shortcut!r}")
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError(f"depth must be 6 n + 2, got {depth}")
+    layers = ((depth - 2) // 6,) * 3
+    model = _make("cifar_resnet110", layers, (16, 32, 64), num_classes, pretrained, kwargs)
+    model.layer4 = nn.Identity()
+    if shortcut == "A":
+        for stage, channels in ((model.layer2, 16), (model.layer3, 32)):
+            stage[0].downsample = ZeroPad(channels)
+    return model
+
+
+def _make(
+    name: str,
+    layers: tuple[int, ...],
+    widths: tuple[int, ...],
+    num_classes: int,
+    pretrained: bool,
+    options: dict[str, Any],
+) -> ResNet:
+    """Make timm's ResNet and exchange its stem, which has 64 channels and stride 4 in all."""
+    if pretrained:
+        raise ValueError(f"{name} has no pretrained weights: pass pretrained=False")
+    options = {
+        k: v for k, v in options.items() if k not in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+    }
+    zero_init = options.pop("zero_init_last", False)
     model = ResNet(
-        BasicBlock,
-        (2, 2, 2, 2),
-        num_classes=num_classes,
-        channels=(width, 2 * width, 4 * width, 8 * width),
-        zero_init_last=kwargs.pop("zero_init_last", False),
-        **kwargs,
+        BasicBlock, layers, num_classes=num_classes, channels=widths, zero_init_last=zero_init, **options
     )
+    width = widths[0]
     if width != 64:
         model.bn1 = nn.BatchNorm2d(width)
-        model.layer1[0] = _first_block(model, width)
+        model.layer1[0] = _first_block(width)
     model.conv1 = nn.Conv2d(model.conv1.in_channels, width, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     return model
 
 
-def _first_block(model: ResNet, width: int) -> BasicBlock:
+def _first_block(width: int) -> BasicBlock:
     """Rebuild the first block, which timm makes for a stem of 64 channels."""
     block = BasicBlock(width, width)
     for module in block.modules():

@@ -63,6 +63,7 @@ class WideResNet(nn.Module):
         self.num_classes = num_classes
         widths = [16, 16 * widen, 32 * widen, 64 * widen]
         self.num_features = widths[3]
+        self.preactivation_features = widths[1]  # block1 ends without BatchNorm and ReLU
         self.conv1 = nn.Conv2d(in_chans, 16, 3, padding=1, bias=False)
         stages = []
         for index in range(3):

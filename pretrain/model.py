@@ -53,7 +53,9 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         checkpoint.load_weights(model, pick_weights(checkpoint.load(path), "auto", path), path)
     if config.augment.op != "none" and config.augment.selective and config.augment.head == "early":
         after = config.model.early_after or None
-        return EarlyHead(model, num_classes, after, image_size=config.data.image_size)
+        channels = None if after else getattr(model, "preactivation_features", None)
+        activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
+        return EarlyHead(model, num_classes, after, activation, image_size=config.data.image_size)
     return model
 
 
