@@ -55,7 +55,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         after = config.model.early_after or None
         channels = None if after else getattr(model, "preactivation_features", None)
         activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
-        return EarlyHead(model, num_classes, after, activation, image_size=config.data.image_size)
+        return EarlyHead(model, num_classes, after, activation=activation, image_size=config.data.image_size)
     return model
 
 

@@ -71,7 +71,7 @@ def train(config: Config) -> dict[str, Any]:
         meta=_meta(config, source),
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
-    folder.open(config, resume=config.resume, overwrite=config.overwrite)
+    folder.open(config)
     return fit(engine, job, config, folder)
 
 

@@ -85,7 +85,7 @@ def train(config: Config) -> dict[str, Any]:
         },
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
-    folder.open(config, resume=config.resume, overwrite=config.overwrite)
+    folder.open(config)
     return fit(engine, job, config, folder)
 
 

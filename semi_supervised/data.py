@@ -118,10 +118,10 @@ class PairLoader:
     def __init__(self, labelled: EpochLoader, unlabelled: EpochLoader) -> None:
         self.labelled, self.unlabelled = labelled, unlabelled
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of both."""
-        self.labelled.set_epoch(epoch)
-        self.unlabelled.set_epoch(epoch)
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch of both, and how many batches to leave out."""
+        self.labelled.set_epoch(epoch, skip)
+        self.unlabelled.set_epoch(epoch, skip)
 
     def __len__(self) -> int:
         return len(self.labelled)

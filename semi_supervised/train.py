@@ -47,7 +47,7 @@ def train(config: Config) -> dict[str, Any]:
     from keepcore.run.engine import build_accelerator, build_engine
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import Normalize
-    from keepcore.run.loop import Job, fit
+    from keepcore.run.loop import Job, Progress, fit
     from keepcore.run.seed import generator, seed_process
     from semi_supervised.data import MEAN, STD, open_source
     from semi_supervised.evaluate import evaluate
@@ -64,7 +64,7 @@ def train(config: Config) -> dict[str, Any]:
     engine = build_engine(config, accelerator, create(config.model, num_classes), len(loader))
     draws = generator(config.seed, "augment", accelerator.process_index)
     engine.generators["augment"] = draws
-    done = Progress(len(loader) * config.epochs)
+    done = Progress()
     step = build_step(config, engine.model, num_classes, Normalize(MEAN, STD), done, draws)
     meta = {
         "arch": config.model,
@@ -74,27 +74,10 @@ def train(config: Config) -> dict[str, Any]:
         "split": json.dumps({"hash": fingerprint(labelled), "indices": labelled}),
     }
     scored = partial(evaluate, source=source, data=config.data, accelerator=accelerator)
-    job = Job(loader, lambda batch: done.count(step(batch)), scored, "top1", lambda module: module, meta)
+    job = Job(loader, step, scored, "top1", lambda module: module, meta, done)
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
-    folder.open(config, resume=config.resume, overwrite=config.overwrite)
-    done.steps = sum(len(loader) for _ in folder.rows()) if config.resume else 0
+    folder.open(config)
     return fit(engine, job, config, folder)
-
-
-class Progress:
-    """Count steps for schedules that follow the training's progress."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.steps = total, 0
-
-    def __call__(self) -> float:
-        """Return the share done, in [0, 1]."""
-        return min(1.0, self.steps / self.total)
-
-    def count(self, result: Any) -> Any:
-        """Count one step and hand its result on."""
-        self.steps += 1
-        return result
 
 
 def build_loader(config: Config, source: Source, labelled: Sequence[int], accelerator: Accelerator) -> PairLoader:

@@ -49,6 +49,7 @@ class Run:
         epochs: number of passes over the training set.
         seed: of everything random.
         resume: go on from last.pth in the run folder.
+        auto_resume: resume where there is a last.pth, else start: for jobs that a queue may restart.
         overwrite: start anew in a folder that already holds a run.
         device: auto, cpu, cuda, mps.
         precision: auto (bf16 on a GPU that has it, else float32), no, bf16, fp16.
@@ -56,6 +57,8 @@ class Run:
         compile: torch.compile the network.
         accumulate: batches per optimizer step.
         ema_decay: decay of the averaged model, buffers included; 0 is off.
+        sync_bn: BatchNorm statistics over all GPUs.
+        save_every: steps between saves within an epoch, beside the one after every epoch; 0 is none.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
         max_steps: stop after this many steps; 0 is no limit.
         log_every: steps between looks at the loss; also where a NaN is noticed.
@@ -66,6 +69,7 @@ class Run:
     epochs: int = 300
     seed: int = 0
     resume: bool = False
+    auto_resume: bool = False
     overwrite: bool = False
     device: str = "auto"
     precision: str = "auto"
@@ -73,6 +77,8 @@ class Run:
     compile: bool = False
     accumulate: int = 1
     ema_decay: float = 0.0
+    sync_bn: bool = False
+    save_every: int = 0
     eval_every: int = 1
     max_steps: int = 0
     log_every: int = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,7 @@ class Engine:
         scheduler: timm's, advanced by update count.
         ema: averaged copy of the model, or None.
         clip_grad: largest gradient norm, 0 is off.
+        accumulate: batches per optimizer step; the last batch of an epoch always makes one.
         generators: the run's own random generators, kept in checkpoints.
     """
 
@@ -44,6 +46,7 @@ class Engine:
     scheduler: Scheduler
     ema: ModelEmaV3 | None
     clip_grad: float
+    accumulate: int = 1
     generators: dict[str, torch.Generator] = field(default_factory=dict)
 
     @property
@@ -67,24 +70,29 @@ class Engine:
         """Set the learning rate of a schedule that changes per epoch (counted from 0)."""
         self.scheduler.step(epoch)
 
-    def update(self, loss: Tensor, updates: int) -> bool:
-        """Take the gradient and, when enough batches have accumulated, one optimizer step.
+    def part(self, updates: bool) -> AbstractContextManager[Any]:
+        """Surround a step: processes exchange gradients only where the weights are updated."""
+        return nullcontext() if updates else self.accelerator.no_sync(self.model)
 
-        Returns:
-            True when the weights changed.
+    def update(self, loss: Tensor, count: int, updates: bool) -> None:
+        """Take the gradient and, where enough batches have accumulated, one optimizer step.
+
+        Args:
+            loss: scalar with a graph; divided by the number of accumulated batches.
+            count: updates so far.
+            updates: whether the weights change now.
         """
-        self.accelerator.backward(loss)
-        if self.accelerator.sync_gradients and self.clip_grad > 0:
+        self.accelerator.backward(loss / self.accumulate if self.accumulate > 1 else loss)
+        if not updates:
+            return
+        if self.clip_grad > 0:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_grad)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
-        if not self.accelerator.sync_gradients:
-            return False
-        self.scheduler.step_update(updates + 1)
+        self.scheduler.step_update(count + 1)
         if self.ema is not None:
-            self.ema.update(self.bare, step=updates)
-        return True
+            self.ema.update(self.bare, step=count)
 
 
 def build_accelerator(config: Run) -> Accelerator:
@@ -107,7 +115,6 @@ def build_accelerator(config: Run) -> Accelerator:
     return Accelerator(
         mixed_precision=precision,
         cpu=config.device == "cpu",
-        gradient_accumulation_steps=config.accumulate,
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=True)],
     )
 
@@ -138,6 +145,12 @@ def build_engine(
 
     Source: timm (optimizers, schedulers, ModelEmaV3), accelerate.
     """
+    if config.accumulate < 1:
+        raise UserError(f"accumulate must be at least 1, got {config.accumulate}")
+    if config.sync_bn:
+        if accelerator.device.type != "cuda":
+            raise UserError("sync_bn: torch has synchronised BatchNorm on GPUs only: use --sync_bn false")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(accelerator.device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -149,7 +162,9 @@ def build_engine(
         model = torch.compile(model)  # type: ignore[assignment]
     prepared = accelerator.prepare(model, optimizer, *more_optimizers)
     scheduler.step_update(0)
-    return Engine(accelerator, prepared[0], list(prepared[1:]), scheduler, ema, config.optim.clip_grad)
+    return Engine(
+        accelerator, prepared[0], list(prepared[1:]), scheduler, ema, config.optim.clip_grad, config.accumulate
+    )
 
 
 def _optimizer(optim: Optim, model: nn.Module, own: Sequence[nn.Parameter] | None) -> torch.optim.Optimizer:

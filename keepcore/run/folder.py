@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
+from keepcore.run import checkpoint
 from keepcore.run.cli import dump
+from keepcore.run.config import Run
 from keepcore.run.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "keepaugment")
@@ -31,7 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
-        self.path, self.writes = path, writes
+        self.path, self.writes, self.resumes = path, writes, False
         self._board: Any = None
 
     @property
@@ -44,8 +46,8 @@ class RunFolder:
         """The checkpoint of the best evaluation, weights only."""
         return self.path / "best.pth"
 
-    def open(self, config: Any, *, resume: bool, overwrite: bool) -> None:
-        """Create the folder and write the config and versions.
+    def open(self, config: Run) -> None:
+        """Create the folder and write the config and versions; decide whether the run resumes.
 
         Raises:
             UserError: it already holds a run and neither resume nor overwrite was asked for; or there is
@@ -53,15 +55,17 @@ class RunFolder:
 
         Source: elementary.
         """
+        self.resumes = config.resume or (config.auto_resume and self.last.is_file())
         if not self.writes:
             return
         metrics = self.path / "metrics.jsonl"
-        if resume and not self.last.is_file():
+        if config.resume and not self.last.is_file():
             raise UserError(f"nothing to resume: {self.last} does not exist")
-        if metrics.is_file() and not resume and not overwrite:
+        begins = not self.resumes and not (config.overwrite or config.auto_resume)
+        if metrics.is_file() and begins:
             raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
         self.path.mkdir(parents=True, exist_ok=True)
-        if not resume:
+        if not self.resumes:
             metrics.write_text("")
             for stale in (self.last, self.best):
                 stale.unlink(missing_ok=True)
@@ -85,14 +89,17 @@ class RunFolder:
         self._board.flush()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Read metrics.jsonl."""
-        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+        """Read metrics.jsonl; a line cut short by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def drop_rows_after(self, epoch: int) -> None:
         """Forget rows of epochs that a resumed run does again."""
         if self.writes:
             rows = [row for row in self.rows() if row["epoch"] <= epoch]
-            (self.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            with checkpoint.replacing(self.path / "metrics.jsonl") as file:
+                file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def provenance() -> dict[str, Any]:
