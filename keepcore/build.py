@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from keepcore.compiled import compiled_logits
 from keepcore.compose import FillFn, constant, image_mean, noise
 from keepcore.config import KeepConfig
 from keepcore.early_head import HeadFn, early_logits, full_logits
@@ -24,7 +25,7 @@ from keepcore.sizes import erasing_size
 
 SCORES: dict[str, ScoreFn] = {"label": label_logit, "max": max_logit, "loss": label_loss}
 SELECTORS: dict[str, Selector] = {"below": below, "above": above, "anywhere": anywhere}
-HEADS: dict[str, HeadFn] = {"full": full_logits, "early": early_logits}
+HEADS: dict[str, HeadFn] = {"full": full_logits, "early": early_logits, "compiled": compiled_logits}
 FILLS: dict[str, Callable[[float | Sequence[float]], FillFn]] = {
     "constant": constant,
     "mean": lambda value: image_mean,

@@ -18,7 +18,7 @@ class KeepConfig:
         prob: chance that the operation fires.
         score: whose gradient: label, max or loss.
         scale: resolution of the saliency pass relative to the image; 0.5 is the paper's low resolution.
-        head: full, or early (the model must be an EarlyHead).
+        head: full, early (the model must be an EarlyHead), or compiled (full, through torch.compile).
         bn: eval, batch_nostats or train.
         border: inside or clip; "" takes the operation's default.
         reduce: sum or mean.

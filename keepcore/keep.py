@@ -76,6 +76,41 @@ class Kept(NamedTuple):
         return own_BK * self.lam_B[:, None] + own_BK[self.partner_B] * (1.0 - self.lam_B[:, None])
 
 
+def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
+    """Take one process's part of the draws of a whole step.
+
+    With the same generator state in every process, several processes then augment an image as one would; only
+    partners are looked for within the process.
+
+    Args:
+        draws: of :meth:`KeepAugment.draw` for the whole batch.
+        rank: of the process.
+        processes: how many share the batch, in consecutive parts.
+        batch: images of all processes.
+
+    Returns:
+        Draws for the ``batch / processes`` images of this process.
+
+    Raises:
+        ValueError: the batch does not divide among the processes.
+
+    Source: elementary.
+    """
+    if batch % processes:
+        raise ValueError(f"a batch of {batch} images does not divide among {processes} processes")
+    share = batch // processes
+    mine_P = (draws.picked_P >= rank * share) & (draws.picked_P < (rank + 1) * share)
+    picked_P = draws.picked_P[mine_P] - rank * share
+    partner_P = draws.partner_P
+    return Draws(
+        picked_P=picked_P,
+        sizes_S2=draws.sizes_S2[mine_P] if len(draws.sizes_S2) == len(mine_P) > 1 else draws.sizes_S2,
+        u_P=draws.u_P[mine_P],
+        partner_P=None if partner_P is None else picked_P[partner_P[mine_P].argsort().argsort()],
+        noise_seed=draws.noise_seed + rank,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class KeepAugment:
     """Augment a batch without destroying what it is about.

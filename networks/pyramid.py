@@ -84,10 +84,14 @@ class PyramidNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def forward_features(self, images_BCHW: Tensor) -> Tensor:
+        """Return the last feature map: B x num_features x H/4 x W/4."""
+        x = self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(images_BCHW)))))
+        return F.relu(self.bn_final(x))
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Classify images of any size >= 4 px: logits_BK."""
-        x = self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(images_BCHW)))))
-        logits: Tensor = self.fc(F.relu(self.bn_final(x)).mean((2, 3)))
+        logits: Tensor = self.fc(self.forward_features(images_BCHW).mean((2, 3)))
         return logits
 
     @property

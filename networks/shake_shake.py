@@ -108,10 +108,13 @@ class ShakeShakeNet(nn.Module):
             elif isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
+    def forward_features(self, images_BCHW: Tensor) -> Tensor:
+        """Return the last feature map: B x num_features x H/4 x W/4."""
+        return F.relu(self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(images_BCHW))))))
+
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Classify images of any size >= 4 px: logits_BK."""
-        x = self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(images_BCHW)))))
-        logits: Tensor = self.fc(F.relu(x).mean((2, 3)))
+        logits: Tensor = self.fc(self.forward_features(images_BCHW).mean((2, 3)))
         return logits
 
 

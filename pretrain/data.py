@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +12,20 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.data import create_dataset
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from torchvision.datasets import CIFAR10, ImageFolder
 from torchvision.transforms import v2
 
 from keepcore import TwoViews
 from keepcore.build import choose
 from keepcore.run.demo import ensure
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD, read_rgb
+from pretrain.baselines.randaugment import MEAN_COLOUR, rand_augment
 from pretrain.config import Data, Policy
 
 CIFAR_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
 CIFAR_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
-MEAN_COLOUR = (125, 123, 114)  # fills what a geometric operation uncovers
 VALIDATION_NAMES = ("val", "validation", "test")
 
 
@@ -34,7 +35,7 @@ class Source:
 
     Attributes:
         train: map-style, index -> (PIL image, label).
-        val: the same.
+        val: the same. Either may be a stream: iterable over such pairs.
         classes: their names, in label order.
         mean: of the normalisation, per channel, of values in [0, 1].
         std: the same.
@@ -47,18 +48,41 @@ class Source:
     std: tuple[float, ...]
 
 
+ON_CORRUPT = ("fail", "skip")
+
+
 class Transformed(Dataset[Any]):
-    """A data set with a transform on its images.
+    """A data set with a transform on its images: index -> (views, label).
+
+    Args:
+        images: map-style, index -> (PIL image, label).
+        transform: image -> views.
+        on_corrupt: ``"fail"``, or ``"skip"``: name the file on stderr, take the next readable image, and add a
+            third value: 1 where that happened, else 0.
+
+    Raises:
+        UserError: unknown ``on_corrupt``, an image that cannot be read (fail), or only such images (skip).
 
     Source: elementary.
     """
 
-    def __init__(self, images: Any, transform: Callable[[Any], Any]) -> None:
-        self.images, self.transform = images, transform
+    def __init__(self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail") -> None:
+        if on_corrupt not in ON_CORRUPT:
+            raise UserError(f"data.on_corrupt must be one of {', '.join(ON_CORRUPT)}, got {on_corrupt!r}")
+        self.images, self.transform, self.on_corrupt = images, transform, on_corrupt
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        image, label = self.images[index]
-        return self.transform(image), label
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        for ahead in range(len(self)):
+            try:
+                image, label = self.images[(index + ahead) % len(self)]
+            except UserError as error:
+                if self.on_corrupt == "fail":
+                    raise UserError(f"{error}; --data.on_corrupt skip leaves such images out") from error
+                print(f"skipped: {error}", file=sys.stderr)
+            else:
+                sample = (self.transform(image), int(label))
+                return sample if self.on_corrupt == "fail" else (*sample, int(ahead > 0))
+        raise UserError("no image of the set can be read")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,8 +104,16 @@ class Records(Dataset[Any]):
         return len(self.labels)
 
 
-def open_source(data: Data) -> Source:
+def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> Source:
     """Open the data set of a config.
+
+    Args:
+        data: of the run.
+        batch_size: images per step of this process; streams count whole batches.
+        seed: of the order of a stream.
+
+    Returns:
+        Both parts; a stream is an IterableDataset.
 
     Raises:
         UserError: unknown name, missing folder or wrong layout, class folders that differ between parts.
@@ -89,13 +121,63 @@ def open_source(data: Data) -> Source:
     Source: torchvision.datasets, timm.data.
     """
     if "/" in data.dataset:
-        parts = [
-            create_dataset(data.dataset, root=data.root or None, split=part) for part in ("train", "validation")
-        ]
-        names = tuple(str(i) for i in range(1 + max(int(label) for _, label in parts[1])))
-        return Source(parts[0], parts[1], names, IMAGENET_MEAN, IMAGENET_STD)
+        return _timm(data, batch_size, seed)
     opener = choose(SOURCES, data.dataset, "data.dataset")
     return opener(Path(data.root).expanduser())
+
+
+def _timm(data: Data, batch_size: int, seed: int) -> Source:
+    """Open a data set through timm: map-style (torch/, hfds/) or a stream (wds/, hfids/, tfds/)."""
+    try:
+        train, val = (
+            create_dataset(
+                data.dataset,
+                root=data.root or None,
+                split=split,
+                is_training=split == data.train_split,
+                batch_size=batch_size,
+                seed=seed,
+            )
+            for split in (data.train_split, data.val_split)
+        )
+    except (RuntimeError, ImportError, AssertionError, OSError, ValueError) as error:
+        raise UserError(f"data.dataset: timm cannot open {data.dataset}: {one_line(error)}") from error
+    return Source(train, val, _class_names(train, data), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _class_names(dataset: Any, data: Data) -> tuple[str, ...]:
+    if data.num_classes:
+        return tuple(str(index) for index in range(data.num_classes))
+    holders = [dataset, getattr(dataset, "reader", None)]
+    known = next((h.class_to_idx for h in holders if getattr(h, "class_to_idx", None)), None)
+    if known is None:
+        raise UserError(f"data.dataset: {data.dataset} does not tell its classes: give --data.num_classes")
+    return tuple(sorted(map(str, known), key=lambda name: known.get(name, 0)))
+
+
+def synthetic_source(data: Data) -> Source:
+    """Make random images of the size that the recipe expects: for throughput, nothing is learned from them.
+
+    Args:
+        data: 10 classes and images of ``image_size`` for ``pad``, else 1000 classes and a border of 1/7.
+
+    Returns:
+        50,000 training images (256 different ones) and 1,000 validation images.
+
+    Source: the synthetic data of timm and of DALI's examples.
+    """
+    small = data.crop == "pad"
+    side = data.image_size if small else round(data.image_size * 8 / 7)
+    count, classes = (50_000 if small else 256), data.num_classes or (10 if small else 1000)
+    rng = np.random.default_rng(0)
+    pool = Records(
+        rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8), rng.integers(0, classes, count).tolist()
+    )
+    names = tuple(str(index) for index in range(classes))
+    train = pool if small else Subset(pool, [index % count for index in range(50_000)])
+    return Source(
+        train, Subset(pool, [index % count for index in range(1000)]), names, IMAGENET_MEAN, IMAGENET_STD
+    )
 
 
 def _demo(root: Path) -> Source:
@@ -157,7 +239,8 @@ def _binary(files: list[Path]) -> Records:
 SOURCES: dict[str, Callable[[Path], Source]] = {"demo": _demo, "cifar10": _cifar10, "folder": _folder}
 
 POLICIES: dict[str, Callable[[Policy], Callable[[Any], Any]]] = {
-    "randaugment": lambda p: v2.RandAugment(p.num_ops, p.magnitude, num_magnitude_bins=31, fill=list(MEAN_COLOUR)),
+    "randaugment": lambda p: rand_augment(p.scale, p.num_ops, p.magnitude),
+    "augmix": lambda p: v2.AugMix(severity=p.magnitude, fill=list(MEAN_COLOUR)),
     "autoaugment_cifar10": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=list(MEAN_COLOUR)),
     "autoaugment_imagenet": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, fill=list(MEAN_COLOUR)),
     "trivialaugment": lambda p: v2.TrivialAugmentWide(fill=list(MEAN_COLOUR)),

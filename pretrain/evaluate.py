@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,24 +63,39 @@ def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelera
 
     from keepcore import borrowed
     from keepcore.run.images import Normalize, on_device
-    from keepcore.run.loader import EpochLoader, in_order
-    from pretrain.data import Transformed, eval_transform
 
-    dataset = Transformed(source.val, eval_transform(data))
-    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-    loader = EpochLoader(dataset, in_order(mine, data.eval_batch_size), 0, workers=data.workers)
     normalize = Normalize(source.mean, source.std)
     totals_4 = torch.zeros(4, dtype=torch.float32, device=accelerator.device)
     with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
-        for images_BCHW, labels_B in on_device(loader, accelerator.device):
+        for images_BCHW, labels_B, *replaced_B in on_device(
+            _batches(source, data, accelerator), accelerator.device
+        ):
             logits_BK = network(normalize(images_BCHW)).float()
             best_B5 = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
-            hits_B5 = best_B5 == labels_B[:, None]
-            loss = F.cross_entropy(logits_BK, labels_B, reduction="sum")
-            count = torch.tensor(float(len(labels_B)), device=loss.device)
-            totals_4 += torch.stack([hits_B5[:, 0].sum(), hits_B5.any(1).sum(), loss, count])
+            counted_B = replaced_B[0] == 0 if replaced_B else torch.ones_like(labels_B, dtype=torch.bool)
+            hits_B5 = (best_B5 == labels_B[:, None]) & counted_B[:, None]
+            loss = (F.cross_entropy(logits_BK, labels_B, reduction="none") * counted_B).sum()
+            totals_4 += torch.stack([hits_B5[:, 0].sum(), hits_B5.any(1).sum(), loss, counted_B.sum()])
     top1, top5, loss_sum, images = accelerator.reduce(totals_4).tolist()
     return {"top1": 100 * top1 / images, "top5": 100 * top5 / images, "val_loss": loss_sum / images}
+
+
+def _batches(source: Source, data: Data, accelerator: Accelerator) -> Iterable[Any]:
+    """Give this process's validation batches; images that cannot be read are marked and do not count."""
+    from torch.utils.data import DataLoader, IterableDataset
+
+    from keepcore.run.loader import EpochLoader, in_order
+    from pretrain.data import Transformed, eval_transform
+    from pretrain.stream import Streamed
+
+    transform = eval_transform(data)
+    if isinstance(source.val, IterableDataset):
+        source.val.set_loader_cfg(num_workers=data.workers)  # type: ignore[attr-defined]
+        streamed = Streamed(source.val, transform)
+        return DataLoader(streamed, batch_size=data.eval_batch_size, num_workers=data.workers)
+    dataset = Transformed(source.val, transform, data.on_corrupt)
+    mine = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+    return EpochLoader(dataset, in_order(mine, data.eval_batch_size), 0, workers=data.workers)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

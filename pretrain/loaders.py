@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from keepcore.run.errors import UserError
 from keepcore.run.loader import BatchPlan, EpochLoader, shuffled
@@ -15,6 +16,7 @@ from keepcore.run.loop import Loader
 from keepcore.run.seed import generator
 from pretrain.config import Config, Data, Policy
 from pretrain.data import Records, Transformed, train_transform
+from pretrain.stream import StreamLoader
 
 MODES = ("auto", "yes", "no")
 
@@ -157,8 +159,10 @@ def build_loader(config: Config, images: Any, device: torch.device, rank: int, p
     Source: elementary.
     """
     data = config.data
+    if isinstance(images, IterableDataset):
+        return StreamLoader(config, images, device, processes)
     plan = shuffled(len(images), data.batch_size, config.seed, rank=rank, processes=processes)
     if is_resident(data, config.policy, images):
         return ResidentLoader(images, plan, config.seed, device=device, padding=data.padding, hflip=data.hflip)
-    dataset = Transformed(images, train_transform(data, config.policy))
+    dataset = Transformed(images, train_transform(data, config.policy), data.on_corrupt)
     return EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")

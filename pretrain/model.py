@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 import networks  # noqa: F401  (registers the CIFAR networks with timm)
 from keepcore import EarlyHead
 from keepcore.run import checkpoint
 from keepcore.run.errors import UserError, nearest
+from pretrain.baselines.dropblock import attach_dropblock
 from pretrain.config import Config
 
 
@@ -32,12 +36,13 @@ def create(name: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
     return model
 
 
-def build_model(config: Config, num_classes: int) -> nn.Module:
+def build_model(config: Config, num_classes: int, progress: Callable[[], float] = float) -> nn.Module:
     """Make the training module of a config.
 
     Args:
         config: of the run.
         num_classes: K.
+        progress: share of the training done, for DropBlock.
 
     Returns:
         The network, inside :class:`keepcore.EarlyHead` when ``augment.head`` is ``"early"``.
@@ -51,12 +56,38 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
     if config.model.weights:
         path = Path(config.model.weights)
         checkpoint.load_weights(model, pick_weights(checkpoint.load(path), "auto", path), path)
+    if config.model.drop_block:
+        if config.compile:
+            raise UserError(
+                "model.drop_block changes its rate every step, which compile would compile anew: drop one"
+            )
+        attach_dropblock(model, config.model.drop_block, config.model.drop_block_size, progress)
     if config.augment.op != "none" and config.augment.selective and config.augment.head == "early":
         after = config.model.early_after or None
         channels = None if after else getattr(model, "preactivation_features", None)
         activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
         return EarlyHead(model, num_classes, after, activation=activation, image_size=config.data.image_size)
     return model
+
+
+def load_attention(config: Config, device: torch.device) -> nn.Module | None:
+    """Load the network with which Attentive CutMix looks; None where it is the one in training.
+
+    Raises:
+        UserError: the checkpoint is none of pretrain.train's.
+
+    Source: Walawalkar et al., ICASSP 2020.
+    """
+    if not config.baseline.attention:
+        return None
+    path = Path(config.baseline.attention)
+    path = path / "last.pth" if path.is_dir() else path
+    content = checkpoint.load(path)
+    if "arch" not in content:
+        raise UserError(f"baseline.attention: {path} was not written by pretrain.train")
+    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
+    checkpoint.load_weights(model, pick_weights(content, "auto", path), path)
+    return model.to(device).eval()
 
 
 def pick_weights(content: dict[str, Any], use: str, path: Path) -> dict[str, Any]:

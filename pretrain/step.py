@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +13,37 @@ from torch import Tensor, nn
 
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
+from keepcore.keep import Kept, shard
+from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loop import StepResult
+from pretrain.baselines.lighting import lighting_shift
+from pretrain.baselines.mixing import Batch, Mixer, build_mixer
 from pretrain.config import Config
 from pretrain.data import augmented_of
+
+
+class Share(NamedTuple):
+    """This process's part of the batch: all processes draw for the whole batch and take theirs."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+class Augmented(NamedTuple):
+    """What the network sees.
+
+    Attributes:
+        images_BCHW: normalised floats.
+        target: labels_B or soft target_BK.
+        logs: scalars.
+        during: surrounds the forward pass.
+    """
+
+    images_BCHW: Tensor
+    target: Tensor
+    logs: dict[str, Tensor]
+    during: AbstractContextManager[Any] = nullcontext()
 
 
 @dataclass(frozen=True)
@@ -26,10 +55,15 @@ class TrainStep:
         normalize: uint8 -> normalised floats.
         operation: what cuts, mixes or pastes; None: nothing does.
         policy_cutout: plain Cutout that ends the policy; None: it has none.
+        mixer: a baseline in place of the operation; None: there is none.
         num_classes: K.
         label_smoothing: epsilon.
         early_weight: weight of the early head's loss.
-        generator: for the augmentation's draws, on the CPU.
+        lighting: strength of PCA colour noise.
+        progress: share of the training done.
+        generator: for the augmentation's draws, on the CPU, in the same state in every process.
+        mixing: for the baseline's draws, on the CPU, its own in every process.
+        share: this process's part of the batch.
 
     Source: Gong et al., CVPR 2021, Algorithm 1 and Sec. 3.1.
     """
@@ -38,71 +72,131 @@ class TrainStep:
     normalize: Normalize
     operation: KeepAugment | None
     policy_cutout: KeepAugment | None
+    mixer: Mixer | None
     num_classes: int
     label_smoothing: float
     early_weight: float
+    lighting: float
+    progress: Callable[[], float]
     generator: torch.Generator
+    mixing: torch.Generator
+    share: Share = field(default_factory=Share)
 
     def __call__(self, batch: Any) -> StepResult:
         """Return loss, logs and image count."""
-        views, labels_B = batch
-        clean_BCHW = self.normalize(views[0])
-        augmented_BCHW = self._policy_view(augmented_of(views))
-        images_BCHW, target, logs = self._augment(clean_BCHW, labels_B, augmented_BCHW)
-        outputs = self.model(images_BCHW)
+        views, labels_B, *replaced_B = batch
+        shift_B311 = self._lighting(len(labels_B), labels_B.device)
+        clean_BCHW = self.normalize(views[0]) + shift_B311
+        augmented_BCHW = self._policy_view(augmented_of(views), shift_B311)
+        augmented = self._augment(clean_BCHW, labels_B, augmented_BCHW)
+        with augmented.during:
+            outputs = self.model(augmented.images_BCHW)
         logits_BK, early_BK = outputs if isinstance(outputs, tuple) else (outputs, None)
-        loss = F.cross_entropy(logits_BK, target, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits_BK, augmented.target, label_smoothing=self.label_smoothing)
         if early_BK is not None:
-            early = F.cross_entropy(early_BK, target, label_smoothing=self.label_smoothing)
+            early = F.cross_entropy(early_BK, augmented.target, label_smoothing=self.label_smoothing)
             loss = loss + self.early_weight * early
-            logs["early_loss"] = early.detach()
-        return StepResult(loss, logs, len(labels_B))
+            augmented.logs["early_loss"] = early.detach()
+        if replaced_B:
+            augmented.logs["corrupt_share"] = replaced_B[0].float().mean()
+        return StepResult(loss, augmented.logs, len(labels_B))
 
-    def _policy_view(self, augmented_BCHW: Tensor | None) -> Tensor | None:
+    def _lighting(self, count: int, device: torch.device) -> Tensor | float:
+        """Draw the colour noise of this process's images."""
+        if self.lighting == 0:
+            return 0.0
+        std = self.normalize.std_C11.flatten().tolist()
+        total = count * self.share.processes
+        shift_B311 = lighting_shift(total, self.lighting, std, self.generator)
+        return shift_B311[self.share.rank * count :][:count].to(device, non_blocking=True)
+
+    def _policy_view(self, augmented_BCHW: Tensor | None, shift_B311: Tensor | float) -> Tensor | None:
         """Normalise the policy's output and give it its final Cutout."""
         if augmented_BCHW is None:
             return None
-        images_BCHW = self.normalize(augmented_BCHW)
+        images_BCHW = self.normalize(augmented_BCHW) + shift_B311
         if self.policy_cutout is None:
             return images_BCHW
-        return self.policy_cutout(self.model, images_BCHW, generator=self.generator).images_BCHW
+        return self._run(self.policy_cutout, images_BCHW, None, None).images_BCHW
 
-    def _augment(
-        self, clean_BCHW: Tensor, labels_B: Tensor, augmented_BCHW: Tensor | None
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return images, the target of the loss, and logs."""
+    def _augment(self, clean_BCHW: Tensor, labels_B: Tensor, augmented_BCHW: Tensor | None) -> Augmented:
+        """Apply the operation or the baseline."""
+        base_BCHW = clean_BCHW if augmented_BCHW is None else augmented_BCHW
+        if self.mixer is not None:
+            seen = Batch(self.model, base_BCHW, labels_B, self.num_classes, self.progress(), self.mixing)
+            mixed = self.mixer(seen)
+            return Augmented(mixed.images_BCHW, mixed.target, {}, mixed.during)
         if self.operation is None:
-            return clean_BCHW if augmented_BCHW is None else augmented_BCHW, labels_B, {}
-        kept = self.operation(self.model, clean_BCHW, labels_B, augmented_BCHW, generator=self.generator)
+            return Augmented(base_BCHW, labels_B, {})
+        kept = self._run(self.operation, clean_BCHW, labels_B, augmented_BCHW)
         height, width = clean_BCHW.shape[-2:]
         logs = {
             "box_area_share": box_area(kept.boxes_B4).float().mean() / (height * width),
             "box_saliency_share": kept.share_B.nanmean(),
             "flat_map_share": kept.flat_B.float().mean(),
         }
-        return kept.images_BCHW, kept.target(labels_B, self.num_classes), logs
+        return Augmented(kept.images_BCHW, kept.target(labels_B, self.num_classes), logs)
+
+    def _run(
+        self, operation: KeepAugment, clean_BCHW: Tensor, labels_B: Tensor | None, augmented_BCHW: Tensor | None
+    ) -> Kept:
+        """Draw for the whole batch, apply this process's part."""
+        rank, processes = self.share
+        total = len(clean_BCHW) * processes
+        draws = operation.draw(total, *clean_BCHW.shape[-2:], generator=self.generator)
+        mine = draws if processes == 1 else shard(draws, rank, processes, total)
+        return operation.apply(self.model, clean_BCHW, labels_B, augmented_BCHW, mine)
 
 
 def build_step(
-    config: Config, model: nn.Module, normalize: Normalize, num_classes: int, generator: torch.Generator
+    config: Config,
+    model: nn.Module,
+    normalize: Normalize,
+    num_classes: int,
+    generators: tuple[torch.Generator, torch.Generator],
+    progress: Callable[[], float],
+    share: Share,
+    attention: nn.Module | None = None,
 ) -> TrainStep:
     """Build the step of a config.
 
+    Args:
+        config: of the run.
+        model: the module to call.
+        normalize: uint8 -> normalised floats.
+        num_classes: K.
+        generators: for the augmentation's and the baseline's draws.
+        progress: share of the training done.
+        share: this process's part of the batch.
+        attention: network of Attentive CutMix, or None.
+
     Raises:
-        ValueError: an unknown operation or option, or paste without a policy.
+        ValueError: an unknown operation or option, paste without a policy, or two methods at once.
 
     Source: as :class:`TrainStep`.
     """
-    if config.augment.op == "paste" and config.policy.name == "none":
-        raise ValueError("augment.op paste needs augmented images: set --policy.name, e.g. randaugment")
+    augment = config.augment
+    if augment.op == "paste" and config.policy.name == "none":
+        raise UserError("augment.op paste needs augmented images: set --policy.name, e.g. randaugment")
+    if augment.op != "none" and config.baseline.name != "none":
+        raise UserError(
+            f"augment.op {augment.op} and baseline.name {config.baseline.name} exclude each other: set one to none"
+        )
+    if config.compile and augment.head == "full":
+        augment = replace(augment, head="compiled")
     cutout = KeepCutout(config.policy.cutout, selector=anywhere) if config.policy.cutout else None
     return TrainStep(
         model=model,
         normalize=normalize,
-        operation=None if config.augment.op == "none" else build_keep(config.augment),
+        operation=None if augment.op == "none" else build_keep(augment),
         policy_cutout=cutout,
+        mixer=build_mixer(config.baseline, attention),
         num_classes=num_classes,
         label_smoothing=config.label_smoothing,
         early_weight=config.model.early_weight,
-        generator=generator,
+        lighting=config.data.lighting,
+        progress=progress,
+        generator=generators[0],
+        mixing=generators[1],
+        share=share,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from keepcore.run.cli import dump, parse
 from keepcore.run.errors import guard
+from pretrain import grid
 from pretrain.config import RECIPES, Config
 
 PROG = "python -m pretrain.train"
@@ -20,10 +21,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and train; returns the exit code."""
 
     def command() -> None:
-        config = parse(Config, argv, prog=PROG, description=str(__doc__), recipes=RECIPES)
-        train(config)
+        train(read_config(argv))
 
     return guard(command)
+
+
+def read_config(argv: Sequence[str] | None) -> Config:
+    """Read the command line: recipes, cells of the paper's tables, and flags.
+
+    Raises:
+        UserError: see :func:`keepcore.run.cli.parse`.
+
+    Source: elementary.
+    """
+    description = str(__doc__)
+    return parse(Config, argv, prog=PROG, description=description, recipes=RECIPES, more_recipes=grid.recipes)
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -44,31 +56,36 @@ def train(config: Config) -> dict[str, Any]:
     from keepcore.run.engine import build_accelerator, build_engine
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import Normalize
-    from keepcore.run.loop import Job, fit
+    from keepcore.run.loop import Job, Progress, fit
     from keepcore.run.seed import generator, seed_process
-    from pretrain.data import open_source
+    from pretrain.data import open_source, synthetic_source
     from pretrain.evaluate import evaluate
     from pretrain.loaders import build_loader
-    from pretrain.model import build_model
-    from pretrain.step import build_step
+    from pretrain.model import build_model, load_attention
+    from pretrain.step import Share, build_step
 
     accelerator = build_accelerator(config)
-    rank, processes = accelerator.process_index, accelerator.num_processes
-    source = open_source(config.data)
-    seed_process(config.seed, rank)
-    loader = build_loader(config, source.train, accelerator.device, rank, processes)
-    model = build_model(config, len(source.classes))
-    draws = generator(config.seed, "augment", rank)
-    normalize = Normalize(source.mean, source.std)
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    data = config.data
+    seed_process(config.seed, share.rank)
+    source = synthetic_source(data) if config.synthetic else open_source(data, data.batch_size, config.seed)
+    loader = build_loader(config, source.train, accelerator.device, share.rank, share.processes)
+    progress, draws = Progress(), generator(config.seed, "augment")
+    model = build_model(config, len(source.classes), progress)
     engine = build_engine(config, accelerator, model, len(loader))
-    engine.generators["augment"] = draws
+    mixing = generator(config.seed, "baseline", share.rank)
+    engine.generators |= {"augment": draws, "baseline": mixing}
+    normalize, classes = Normalize(source.mean, source.std), len(source.classes)
+    attention = load_attention(config, accelerator.device)
+    step = build_step(config, engine.model, normalize, classes, (draws, mixing), progress, share, attention)
     job = Job(
         loader=loader,
-        step=build_step(config, engine.model, normalize, len(source.classes), draws),
-        evaluate=partial(evaluate, source=source, data=config.data, accelerator=accelerator),
+        step=step,
+        evaluate=partial(evaluate, source=source, data=data, accelerator=accelerator),
         headline="top1",
         export=without_early_head,
         meta=_meta(config, source),
+        progress=progress,
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ def parse(
     prog: str,
     description: str,
     recipes: Path | None = None,
+    more_recipes: Callable[[], Mapping[str, str]] | None = None,
 ) -> T:
     """Read the command line into a configuration.
 
@@ -52,6 +53,7 @@ def parse(
         prog: name of the command.
         description: shown by ``--help``.
         recipes: folder whose YAML files can be named without path and suffix.
+        more_recipes: name -> YAML text; asked only when a name is no file and not in the folder.
 
     Returns:
         The configuration.
@@ -62,7 +64,7 @@ def parse(
     Source: jsonargparse.
     """
     parser = build_parser(config_type, prog, description)
-    arguments = _find_recipes(list(sys.argv[1:] if argv is None else argv), recipes)
+    arguments = _find_recipes(list(sys.argv[1:] if argv is None else argv), recipes, more_recipes)
     arguments = _spell_out_flags(arguments, parser)
     return _read(parser, config_type, lambda: parser.parse_args(arguments))
 
@@ -126,15 +128,17 @@ def _spell_out_flags(arguments: list[str], parser: ArgumentParser) -> list[str]:
     return spelled
 
 
-def _find_recipes(arguments: list[str], recipes: Path | None) -> list[str]:
-    """Replace recipe names by their files."""
-    known = {} if recipes is None else {path.stem: path for path in sorted(recipes.glob("*.yaml"))}
+def _find_recipes(
+    arguments: list[str], recipes: Path | None, more: Callable[[], Mapping[str, str]] | None
+) -> list[str]:
+    """Replace recipe names by their files or texts."""
+    known = {} if recipes is None else {path.stem: str(path) for path in sorted(recipes.glob("*.yaml"))}
     found, after_flag = [], False
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if after_flag or (flag == "--config" and equals):
             name = value if not after_flag else argument
-            path = _recipe(name, known)
+            path = _recipe(name, known, more)
             found.append(path if after_flag else f"--config={path}")
             after_flag = False
         else:
@@ -143,11 +147,16 @@ def _find_recipes(arguments: list[str], recipes: Path | None) -> list[str]:
     return found
 
 
-def _recipe(name: str, known: dict[str, Path]) -> str:
-    if Path(name).is_file():
+def _recipe(name: str, known: dict[str, str], more: Callable[[], Mapping[str, str]] | None) -> str:
+    if "\n" in name or Path(name).is_file():
         return name
     if name in known:
-        return str(known[name])
+        return known[name]
+    generated = {} if more is None else more()
+    if name in generated:
+        return generated[name]
+    if "/" in name and generated:
+        raise UserError(f"no recipe {name!r}{nearest(name, generated)}: give a YAML file or the name of a cell")
     raise UserError(f"no recipe {name!r}{nearest(name, known)}: give a YAML file, or one of {', '.join(known)}")
 
 

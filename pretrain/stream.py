@@ -1,0 +1,84 @@
+"""Training batches from a stream (WebDataset shards, iterable Hugging Face sets) through timm's readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from keepcore.run.errors import UserError
+from keepcore.run.seed import derive
+from pretrain.config import Config
+from pretrain.data import train_transform
+
+
+class Streamed(IterableDataset[Any]):
+    """A stream with a transform on its images: yields (views, label).
+
+    Args:
+        images: iterable over (PIL image, label).
+        transform: image -> views.
+
+    Source: elementary.
+    """
+
+    def __init__(self, images: Any, transform: Callable[[Any], Any]) -> None:
+        self.images, self.transform = images, transform
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        for image, label in self.images:
+            yield self.transform(image), int(label)
+
+
+class StreamLoader:
+    """Batches of a stream; its order is the reader's own.
+
+    Resuming repeats the order of shards but not of the samples: a stream cannot be continued bit for bit.
+
+    Args:
+        config: of the run.
+        images: timm's IterableImageDataset.
+        device: of the training.
+        processes: how many share each batch.
+
+    Raises:
+        UserError: the batch does not divide among the processes, or is larger than the stream.
+
+    Source: timm.data (readers).
+    """
+
+    def __init__(self, config: Config, images: Any, device: torch.device, processes: int) -> None:
+        data = config.data
+        if data.batch_size % processes:
+            raise UserError(f"the batch of {data.batch_size} images does not divide among {processes} processes")
+        images.set_loader_cfg(num_workers=data.workers)
+        self.images, self.seed, self.epoch, self.skip = images, config.seed, 0, 0
+        share = data.batch_size // processes
+        self.length = len(images) // share
+        if self.length == 0:
+            raise UserError(
+                f"a batch of {share} images is larger than the stream of {len(images)}: lower the batch"
+            )
+        self.loader = DataLoader(
+            Streamed(images, train_transform(data, config.policy)),
+            batch_size=share,
+            num_workers=data.workers,
+            pin_memory=device.type == "cuda",
+            drop_last=True,
+            generator=torch.Generator(),
+        )
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch of the next pass, and how many batches to leave out."""
+        self.images.set_epoch(epoch)
+        self.epoch, self.skip = epoch, skip
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Any]:
+        self.loader.generator.manual_seed(derive(self.seed, "stream", self.epoch))
+        return islice(self.loader, self.skip, self.length)
