@@ -100,8 +100,9 @@ class WideResNet(nn.Module):
 def _make(depth: int, widen: int, pretrained: bool, options: dict[str, Any]) -> WideResNet:
     if pretrained:
         raise ValueError(f"wrn_{depth}_{widen} has no pretrained weights: pass pretrained=False")
-    known = ("num_classes", "in_chans", "drop_rate", "bn_momentum")
-    return WideResNet(depth, widen, **{key: options[key] for key in known if key in options})
+    known = ("depth", "widen", "num_classes", "in_chans", "drop_rate", "bn_momentum")
+    chosen = {key: options[key] for key in known if key in options}
+    return WideResNet(**{"depth": depth, "widen": widen, **chosen})
 
 
 @register_model

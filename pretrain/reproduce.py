@@ -269,7 +269,7 @@ def print_table(cells: list[Cell], results: dict[str, Result]) -> None:
         result = results[cell.name]
         shares = [result.logs.get(name) for name in ("box_area_share", "box_saliency_share")]
         table.add_row(
-            f"{cell.row}, {cell.column}",
+            ", ".join(filter(None, (cell.row, cell.column))),
             cell.paper or "-",
             spread(result.last),
             spread(result.best),

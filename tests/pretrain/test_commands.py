@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from keepcore.run import checkpoint
-from pretrain import evaluate, train
+from pretrain import evaluate, grid, train
 from pretrain.config import RECIPES
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+CELLS = {cell.name: cell for cell in grid.all_cells() if grid.home(cell) == cell.name}
+SMALLER = {
+    "cifar_resnet18": {"width": 4},
+    "cifar_resnet110": {"depth": 8},
+    "wrn_28_10": {"depth": 10, "widen": 1},
+    "shake_shake_26_2x96d": {"width": 4},
+    "pyramidnet_272_shakedrop": {"depth": 11, "alpha": 6},
+}
 TINY = ["--data.workers", "0", "--device", "cpu", "--model.name", "wrn_10_1", "--model.options", "{}"]
 
 
@@ -33,6 +41,26 @@ def test_recipe(recipe, tmp_path, class_folders):
     assert 0 <= row["top1"] <= row["top5"] <= 100
     saved = checkpoint.load(tmp_path / "run" / "best.pth")
     assert not any(name.startswith(("model.", "fc.0")) for name in saved["state_dict"])  # no early head in it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_cell(name, tmp_path, class_folders):
+    """Every cell of every table, two steps; CIFAR's networks are shallower and narrower relatives."""
+    cell = CELLS[name]
+    model = cell.config["model"]
+    options = model.get("options", {}) | SMALLER.get(model["name"], {})
+    size = "32" if cell.config["data"]["dataset"] == "cifar10" else "48"
+    argv = ["--config", name, "--max_steps", "2", "--output", str(tmp_path / "run"), "--device", "cpu"]
+    argv += ["--data.root", str(class_folders), "--data.batch_size", "4", "--data.image_size", size]
+    argv += ["--data.workers", "0", "--model.options", json.dumps(options)]
+    argv += ["--baseline.grid", "[12, 24]"]
+    assert train.main(argv) == 0
+    (row,) = rows(tmp_path / "run")
+    assert row["step"] == 2
+    assert row["loss"] > 0
+    selective = cell.config.get("augment", {}).get("selective", "augment" in cell.config)
+    assert (row.get("box_saliency_share") is not None) == selective
 
 
 @pytest.mark.slow
