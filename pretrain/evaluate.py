@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepcore.run.errors import UserError, guard
-from pretrain.config import Config, Data
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
+    from pretrain.config import Data
     from pretrain.data import Source
 
 PROG = "python -m pretrain.evaluate"
@@ -28,6 +28,7 @@ class EvaluateConfig:
     Attributes:
         checkpoint: a .pth of pretrain.train, or its run folder (then last.pth).
         use: auto (averaged weights where there are any), ema or raw.
+        split: val, or train (clean training images).
         root: folder of the data; "" takes the one of training.
         batch_size: images per batch.
         workers: data processes.
@@ -37,6 +38,7 @@ class EvaluateConfig:
 
     checkpoint: str
     use: str = "auto"
+    split: str = "val"
     root: str = ""
     batch_size: int = 256
     workers: int = 2
@@ -118,30 +120,26 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, Any]:
 
     Source: elementary.
     """
-    from keepcore.run import checkpoint
-    from keepcore.run.cli import from_yaml
     from keepcore.run.config import Run
     from keepcore.run.engine import build_accelerator
     from pretrain.data import open_source
-    from pretrain.model import create, pick_weights
+    from pretrain.trained import load_trained
 
-    path = Path(config.checkpoint)
-    path = path / "last.pth" if path.is_dir() else path
-    content = checkpoint.load(path)
-    if "arch" not in content or "config" not in content:
-        raise UserError(f"{path} was not written by pretrain.train: it names no architecture")
-    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
-    checkpoint.load_weights(model, pick_weights(content, config.use, path), path)
-    trained = from_yaml(Config, content["config"])
+    if config.split not in ("val", "train"):
+        raise UserError(f"split must be val or train, got {config.split!r}")
+    trained = load_trained(config.checkpoint, config.use)
+    path, content, model = trained.path, trained.content, trained.model
     data = replace(
-        trained.data,
-        root=config.root or trained.data.root,
+        trained.config.data,
+        root=config.root or trained.config.data.root,
         eval_batch_size=config.batch_size,
         workers=config.workers,
     )
     source = open_source(data)
     if json.dumps(source.classes) != content["classes"]:
         raise UserError(f"{path} was trained on other classes than those of {data.root or data.dataset}")
+    if config.split == "train":
+        source = replace(source, val=source.train)
     accelerator = build_accelerator(Run(device=config.device))
     numbers = evaluate(model.to(accelerator.device), source, data, accelerator)
     numbers = {"checkpoint": str(path), "arch": content["arch"], "epoch": content["epoch"], **numbers}

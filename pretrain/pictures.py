@@ -74,6 +74,42 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     sheet.save(out)
 
 
+def fidelity_sheet(titles: Sequence[str], looked: Sequence[Sequence[Any]], out: Path, columns: int = 8) -> None:
+    """Draw clean images, their saliency, and below one row per augmentation.
+
+    Args:
+        titles: of the augmentations.
+        looked: per augmentation: clean_BCHW uint8, map_BHW, result_BCHW uint8 of the same images.
+        out: PNG to write.
+        columns: number of images.
+
+    Source: Gong et al., CVPR 2021, Figure 1.
+    """
+    from PIL import Image, ImageDraw
+
+    clean_BCHW, map_BHW, _ = looked[0]
+    count = min(columns, len(clean_BCHW))
+    chosen = [i * len(clean_BCHW) // count for i in range(count)]
+    rows = [
+        ("clean", [_picture(clean_BCHW[i]) for i in chosen]),
+        ("saliency", [_heat(map_BHW[i]) for i in chosen]),
+    ]
+    rows += [
+        (title, [_picture(result_BCHW[i]) for i in chosen])
+        for title, (_, _, result_BCHW) in zip(titles, looked, strict=True)
+    ]
+    label = 130
+    sheet = Image.new("RGB", (label + count * (CELL + GAP) + GAP, len(rows) * (CELL + GAP) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (title, cells) in enumerate(rows):
+        top = GAP + row * (CELL + GAP)
+        draw.text((GAP, top + CELL // 2 - 6), title, fill="black")
+        for column, cell in enumerate(cells):
+            sheet.paste(cell, (label + GAP + column * (CELL + GAP), top))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out)
+
+
 def _picture(image_CHW: Any) -> Any:
     from PIL import Image
 

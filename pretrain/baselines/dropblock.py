@@ -18,7 +18,7 @@ def attach_dropblock(model: nn.Module, rate: float, block_size: int, progress: C
     Args:
         model: a timm ResNet with bottleneck blocks.
         rate: share of the features dropped at the end of the training; it rises linearly from 0.
-        block_size: side of a dropped block, feature pixels.
+        block_size: side of a dropped block, feature pixels; odd, and smaller where the features are.
         progress: share of the training done.
 
     Raises:
@@ -36,7 +36,8 @@ def attach_dropblock(model: nn.Module, rate: float, block_size: int, progress: C
     def drop(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if not module.training:
             return output
-        dropped: Tensor = drop_block2d(output, rate * progress(), block_size)
+        side = min(block_size, *output.shape[-2:])
+        dropped: Tensor = drop_block2d(output, rate * progress(), side - (side + 1) % 2)
         return dropped
 
     for stage in (model.layer3, model.layer4):

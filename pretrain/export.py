@@ -1,0 +1,158 @@
+"""``python -m pretrain.export RUN OUT.safetensors``: weights for timm or torchvision with provenance; or ONNX.
+
+The suffix decides: ``.safetensors`` or ``.pth`` (timm.create_model(..., checkpoint_path=OUT) loads them; a ResNet's
+names are torchvision's), ``.onnx`` (checked against the network with ONNX Runtime).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keepcore.run.errors import UserError, guard
+
+if TYPE_CHECKING:
+    from pretrain.trained import Trained
+
+PROG = "python -m pretrain.export"
+LARGEST_DIFFERENCE = 1e-3  # ONNX Runtime against torch, relative to the largest logit
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Export a trained backbone.
+
+    Attributes:
+        checkpoint: a .pth of pretrain.train, or its run folder.
+        out: the file; its suffix is the format.
+        use: auto (averaged weights where there are any), ema or raw.
+    """
+
+    checkpoint: str
+    out: str
+    use: str = "auto"
+
+
+def describe(trained: Trained) -> dict[str, str]:
+    """Collect where weights come from, as plain strings.
+
+    Args:
+        trained: network and checkpoint.
+
+    Returns:
+        arch, num_classes, options, input (mean, std, size), classes, epoch, metrics, recipe, provenance, format.
+
+    Source: elementary.
+    """
+    names = ("arch", "num_classes", "options", "input", "classes", "epoch", "metrics", "config", "provenance")
+    told = {name: str(trained.content.get(name, "")) for name in names}
+    told["dataset"] = trained.config.data.dataset
+    return {**told, "recipe": told.pop("config"), "format": "pt"}
+
+
+def export(config: ExportConfig) -> Path:
+    """Write the file.
+
+    Args:
+        config: of the command.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: unknown suffix, no checkpoint of pretrain.train, ONNX not installed or not equal.
+
+    Source: elementary.
+    """
+    from pretrain.trained import load_trained
+
+    out = Path(config.out)
+    if out.suffix not in WRITERS:
+        raise UserError(f"out: {out.name} must end in one of {', '.join(WRITERS)}")
+    WRITERS[out.suffix](load_trained(config.checkpoint, config.use), out)
+    return out
+
+
+def _safetensors(trained: Trained, out: Path) -> None:
+    from safetensors.torch import save
+
+    from keepcore.run.checkpoint import replacing
+
+    state = {name: value.contiguous() for name, value in trained.model.state_dict().items()}
+    with replacing(out) as file:
+        file.write(save(state, metadata=describe(trained)))
+
+
+def _pth(trained: Trained, out: Path) -> None:
+    from keepcore.run.checkpoint import save
+
+    save({**describe(trained), "state_dict": trained.model.state_dict()}, out)
+
+
+def _onnx(trained: Trained, out: Path) -> None:
+    import tempfile
+
+    import torch
+
+    from keepcore.run.checkpoint import replacing
+
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from error
+    side = json.loads(trained.content["input"])["size"]
+    images_BCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        batch = torch.export.Dim("batch", min=1)
+        torch.onnx.export(
+            trained.model,
+            (images_BCHW,),
+            str(path),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(str(path))
+        onnx.helper.set_model_props(model, describe(trained))
+        content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        ours_BK = trained.model(images_BCHW)
+    theirs_BK = torch.from_numpy(session.run(None, {"images": images_BCHW.numpy()})[0])
+    difference = ((ours_BK - theirs_BK).abs().max() / ours_BK.abs().max().clamp_min(1e-12)).item()
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UserError(f"the exported network differs from the trained one by {difference:.1e}: not written")
+    with replacing(out) as file:
+        file.write(content)
+    print(f"largest relative difference to torch: {difference:.1e}", file=sys.stderr)
+
+
+WRITERS: dict[str, Callable[[Trained, Path], None]] = {".safetensors": _safetensors, ".pth": _pth, ".onnx": _onnx}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line and export; returns the exit code."""
+
+    def command() -> None:
+        from keepcore.run.cli import parse
+
+        arguments = list(sys.argv[1:] if argv is None else argv)
+        for place, field in enumerate(("--checkpoint", "--out")):
+            if len(arguments) > 2 * place and not arguments[2 * place].startswith("-"):
+                arguments.insert(2 * place, field)
+        print(export(parse(ExportConfig, arguments, prog=PROG, description=str(__doc__))))
+
+    return guard(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A trained backbone with its data, opened from the checkpoint alone: for evaluation, pictures and export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from keepcore.run import checkpoint
+from keepcore.run.cli import from_yaml
+from keepcore.run.config import Run
+from keepcore.run.engine import build_accelerator
+from keepcore.run.errors import UserError
+from keepcore.run.images import Normalize
+from keepcore.run.loader import EpochLoader, in_order
+from pretrain.config import Config, Policy
+from pretrain.data import POLICIES, Source, eval_transform, open_source
+from pretrain.model import create, pick_weights
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network rebuilt from its checkpoint.
+
+    Attributes:
+        path: the file.
+        content: of the file.
+        config: of the training.
+        model: with the weights, on the CPU, in evaluation mode.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    config: Config
+    model: nn.Module
+
+
+def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
+    """Rebuild a network from its checkpoint.
+
+    Args:
+        checkpoint_or_run: a .pth of pretrain.train, or its run folder (then last.pth).
+        use: auto, ema or raw weights.
+
+    Raises:
+        UserError: no checkpoint of pretrain.train.
+
+    Source: elementary.
+    """
+    path = Path(checkpoint_or_run)
+    path = path / "last.pth" if path.is_dir() else path
+    content = checkpoint.load(path)
+    if "arch" not in content or "config" not in content or "options" not in content:
+        raise UserError(f"{path} was not written by pretrain.train: it names no architecture")
+    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
+    checkpoint.load_weights(model, pick_weights(content, use, path), path)
+    return Trained(path, content, from_yaml(Config, content["config"]), model.eval())
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A trained network on its device, with its validation images."""
+
+    model: nn.Module
+    normalize: Normalize
+    source: Source
+    config: Config
+    device: torch.device
+
+    def batches(self, count: int, batch_size: int, policy: Policy | None, seed: int) -> Iterator[Any]:
+        """Yield (clean_BCHW, augmented_BCHW or None, mask_BHW or None, labels_B) on the device.
+
+        Args:
+            count: images, spread evenly over the validation part.
+            batch_size: images per batch.
+            policy: makes the augmented view; None: there is none.
+            seed: of the policy's draws.
+        """
+        total = len(self.source.val)
+        indices = [i * total // count for i in range(count)] if count < total else range(total)
+        dataset = _Viewed(self.source.val, self.config, policy)
+        for views, has_mask, labels_B in EpochLoader(dataset, in_order(indices, batch_size), seed):
+            clean, augmented, mask = (view.to(self.device) for view in views)
+            yield (
+                clean,
+                None if policy is None else augmented,
+                mask[:, 0] > 127 if bool(has_mask.all()) else None,
+                labels_B.to(self.device),
+            )
+
+
+class _Viewed:
+    """Validation image -> ((clean, augmented, mask), whether there is a mask, label), uint8 C x S x S."""
+
+    def __init__(self, images: Any, config: Config, policy: Policy | None) -> None:
+        self.images, self.crop, self.finish = images, _eval_crop(config), v2.PILToTensor()
+        self.policy: Callable[[Any], Any] | None = None if policy is None else POLICIES[policy.name](policy)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[tuple[Tensor, Tensor, Tensor], bool, int]:
+        image, label = self.images[index]
+        clean = self.crop(image)
+        augmented = clean if self.policy is None else self.policy(clean)
+        path = mask_path(self.images, index)
+        mask = self.crop(Image.open(path).convert("L")) if path else clean.convert("L")
+        return (self.finish(clean), self.finish(augmented), self.finish(mask)), path is not None, int(label)
+
+
+def _eval_crop(config: Config) -> Callable[[Any], Any]:
+    return v2.Compose(eval_transform(config.data).transforms[:-1])  # type: ignore[attr-defined]
+
+
+def mask_path(images: Any, index: int) -> Path | None:
+    """Find the object mask of an ImageFolder image: ``masks/<part>/<class>/<name>.png`` beside the part's folder.
+
+    Source: the layout of our demo set.
+    """
+    samples = getattr(images, "samples", None)
+    if samples is None:
+        return None
+    image = Path(samples[index][0])
+    part = image.parents[1]
+    path = part.parent / "masks" / part.name / image.parent.name / f"{image.stem}.png"
+    return path if path.is_file() else None
+
+
+def open_run(checkpoint_or_run: str, root: str, device: str) -> OpenRun:
+    """Open a trained network with its data.
+
+    Args:
+        checkpoint_or_run: see :func:`load_trained`.
+        root: folder of the data; "" takes the one of training.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        UserError: no checkpoint of pretrain.train, no data, other classes.
+
+    Source: elementary.
+    """
+    trained = load_trained(checkpoint_or_run)
+    data = replace(trained.config.data, root=root or trained.config.data.root)
+    source = open_source(data)
+    if json.dumps(source.classes) != trained.content["classes"]:
+        raise UserError(f"{trained.path} was trained on other classes than those of {data.root or data.dataset}")
+    where = build_accelerator(Run(device=device)).device
+    return OpenRun(trained.model.to(where), Normalize(source.mean, source.std), source, trained.config, where)
