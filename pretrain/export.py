@@ -1,7 +1,7 @@
 """``python -m pretrain.export RUN OUT.safetensors``: weights for timm or torchvision with provenance; or ONNX.
 
-The suffix decides: ``.safetensors`` or ``.pth`` (timm.create_model(..., checkpoint_path=OUT) loads them; a ResNet's
-names are torchvision's), ``.onnx`` (checked against the network with ONNX Runtime).
+The suffix decides: ``.safetensors`` or ``.pth`` for timm.create_model(..., checkpoint_path=OUT), where a ResNet's
+names are those of torchvision; ``.onnx``, checked against the network with ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -112,7 +112,8 @@ def reproduce(config: ReproduceConfig) -> int:
     results = {cell.name: collect(cell, runs[cell.name]) for cell in cells}
     print_table(cells, results)
     if config.json_file:
-        write_json(config, cells, results, Path(config.json_file))
+        first = next((f for cell in cells for f in runs[cell.name] if is_finished(f)), None)
+        write_json(config, cells, results, first, Path(config.json_file))
     return int(failed)
 
 
@@ -280,16 +281,17 @@ def print_table(cells: list[Cell], results: dict[str, Result]) -> None:
     Console(width=max(console.width, 120)).print(table)
 
 
-def write_json(config: ReproduceConfig, cells: list[Cell], results: dict[str, Result], path: Path) -> None:
-    """Write all numbers with the versions that made them; names no folder of this machine.
+def write_json(
+    config: ReproduceConfig, cells: list[Cell], results: dict[str, Result], run: Path | None, path: Path
+) -> None:
+    """Write all numbers with the versions that made them, as a run recorded them; names no folder.
 
     Source: elementary.
     """
     from keepcore.run.checkpoint import replacing
-    from keepcore.run.folder import provenance
 
-    made = provenance()
-    made.pop("command")
+    made = {} if run is None else json.loads((run / "run.json").read_text())
+    made.pop("command", None)
     rows = [
         {
             "cell": cell.name,
