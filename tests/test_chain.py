@@ -63,6 +63,31 @@ def test_two_processes(class_folders, tmp_path):
     assert rows[-1]["top1"] * 20 % 100 == pytest.approx(0)  # 20 images, each counted once
 
 
+@pytest.mark.slow
+def test_two_processes_give_the_run_of_one(class_folders, tmp_path):
+    """Equal global batch, GroupNorm (BatchNorm's batch is the process's own): equal up to summation order."""
+    from keepcore.run import checkpoint
+
+    train = ["-m", "pretrain.train", "--data.dataset", "folder", "--data.root", class_folders]
+    train += ["--data.batch_size", "8", "--data.workers", "0", "--device", "cpu", "--data.image_size", "32"]
+    train += ["--model.name", "resnet18", "--model.options", '{"norm_layer": "groupnorm"}', "--epochs", "2"]
+    train += ["--augment.op", "cutout", "--augment.length", "8", "--optim.lr", "0.01", "--data.lighting", "0.1"]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    run(*train, "--output", tmp_path / "one", OMP_NUM_THREADS="1")
+    run(*two, *train, "--output", tmp_path / "two", OMP_NUM_THREADS="1")
+    one, both = (
+        [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    for a, b in zip(one, both, strict=True):
+        assert a["box_area_share"] == pytest.approx(b["box_area_share"], rel=1e-5)  # the very same boxes
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        assert a["top1"] == b["top1"]
+    weights = [checkpoint.load(tmp_path / name / "last.pth")["state_dict"] for name in ("one", "two")]
+    for name, value in weights[0].items():
+        assert (value - weights[1][name]).abs().max() <= 1e-4 * value.abs().max() + 1e-6, name
+
+
 SAME_REGIONS = """
 import sys, timm, torch, networks
 import torch.distributed as dist

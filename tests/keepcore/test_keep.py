@@ -19,7 +19,9 @@ from keepcore import (
     build_keep,
 )
 from keepcore.boxes import box_area, box_mask
-from keepcore.build import FILLS, HEADS, OPERATIONS, SCORES
+from keepcore.build import FILLS, OPERATIONS, SCORES
+from keepcore.compiled import compiled_logits
+from keepcore.keep import shard
 from keepcore.regions import below
 from keepcore.saliency import input_gradient, max_logit
 
@@ -36,7 +38,13 @@ def batch():
     ("op", "score", "scale", "head", "keep", "border", "bn"),
     list(
         itertools.product(
-            OPERATIONS, SCORES, [1.0, 0.5], HEADS, [True, False], ["inside", "clip"], ["eval", "batch_nostats"]
+            OPERATIONS,
+            SCORES,
+            [1.0, 0.5],
+            ["full", "early"],
+            [True, False],
+            ["inside", "clip"],
+            ["eval", "batch_nostats"],
         )
     ),
 )
@@ -278,3 +286,57 @@ def test_training_goes_on_under_ddp_and_compile(tiny_net, tmp_path):
 def test_default_selector_is_selective():
     assert KeepCutout().selector is below
     assert FILLS.keys() == {"constant", "mean", "noise"}
+
+
+def test_shuffled_boxes_are_those_of_other_images(tiny_net):
+    """The control: the same set of boxes, each on the next image; the logged share is the new image's own."""
+    images, _ = batch()
+    keep = KeepCutout(5)
+    own = keep(tiny_net, images, LABELS, generator=torch.Generator().manual_seed(4))
+    control = KeepCutout(5, shuffled=True)
+    other = control(tiny_net, images, LABELS, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(other.boxes_B4, own.boxes_B4.roll(1, 0))
+    map_BHW = keep.map_of(tiny_net, images, LABELS)
+    inside = (map_BHW * box_mask(other.boxes_B4, 12, 10)).sum((1, 2)) / map_BHW.sum((1, 2))
+    assert torch.allclose(other.share_B, inside, atol=1e-5)
+    assert build_keep(KeepConfig(shuffled=True)).shuffled
+
+
+@pytest.mark.parametrize("op", ["cutout", "erasing", "paste"])
+def test_processes_together_augment_as_one(tiny_net, op):
+    images, augmented = batch()
+    keep = build_keep(KeepConfig(op=op, length=4, prob=0.7))
+    draws = keep.draw(6, 12, 10, generator=torch.Generator().manual_seed(2))
+    whole = keep.apply(tiny_net, images, LABELS, augmented, draws)
+    parts = [
+        keep.apply(tiny_net, images[part], LABELS[part], augmented[part], shard(draws, rank, 2, 6))
+        for rank, part in enumerate((slice(0, 3), slice(3, 6)))
+    ]
+    assert torch.equal(torch.cat([p.boxes_B4 for p in parts]), whole.boxes_B4)
+    assert torch.equal(torch.cat([p.images_BCHW for p in parts]), whole.images_BCHW)
+    with pytest.raises(ValueError, match="does not divide"):
+        shard(draws, 0, 4, 6)
+
+
+def test_partners_are_looked_for_within_the_process():
+    keep = KeepCutMix(1.0, prob=1.0)
+    draws = keep.draw(8, 12, 10, generator=torch.Generator().manual_seed(2))
+    for rank in (0, 1):
+        mine = shard(draws, rank, 2, 8)
+        assert sorted(mine.partner_P.tolist()) == [0, 1, 2, 3]
+        assert torch.equal(mine.sizes_S2, draws.sizes_S2)
+        assert torch.equal(mine.u_P, draws.u_P[4 * rank : 4 * rank + 4])
+
+
+def test_compiled_saliency_is_the_eager_one_and_takes_no_weight_gradients(tiny_net, monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # needs no C++ compiler
+    images, _ = batch()
+    eager = KeepCutout(4).map_of(tiny_net, images, LABELS)
+    compiled = KeepCutout(4, head=compiled_logits).map_of(tiny_net, images, LABELS)
+    assert torch.allclose(eager, compiled, rtol=1e-4, atol=1e-6)
+    assert tiny_net.training
+    assert all(p.grad is None for p in tiny_net.parameters())
+    with torch.no_grad():
+        tiny_net.fc.weight.mul_(2.0)  # the weights of the moment, not those of the first call
+    doubled = KeepCutout(4, head=compiled_logits).map_of(tiny_net, images, LABELS)
+    assert torch.allclose(doubled, 2 * compiled, rtol=1e-4, atol=1e-6)

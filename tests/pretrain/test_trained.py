@@ -1,0 +1,137 @@
+"""What is done with a trained backbone: fidelity, export, evaluation of either part."""
+
+import json
+
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+
+from keepcore.run import checkpoint
+from pretrain import evaluate, export, fidelity, train
+from pretrain.fidelity import Looked, scores
+
+
+@pytest.fixture(scope="module")
+def run(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    argv = ["--data.dataset", "demo", "--data.root", str(demo), "--data.batch_size", "8", "--data.workers", "0"]
+    argv += ["--device", "cpu", "--model.name", "resnet18", "--epochs", "1", "--max_steps", "3"]
+    assert train.main([*argv, "--data.image_size", "32", "--data.crop", "resized", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_scores_against_a_loop():
+    clean = torch.randint(256, (3, 3, 4, 5), dtype=torch.uint8)
+    result = clean.clone()
+    result[0, 1, :2] = 255 - result[0, 1, :2]
+    result[1] = (result[1].int() + 5).clamp(max=255).to(torch.uint8)
+    saliency, mask = torch.rand(3, 4, 5), torch.rand(3, 4, 5) > 0.5
+    before = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
+    after = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.3, 0.7]])
+    labels = torch.tensor([0, 0, 0])
+    got = scores(Looked(clean, result, saliency, mask, labels, before, after), tolerance=32)
+    for i in range(3):
+        changed = [
+            (y, x)
+            for y in range(4)
+            for x in range(5)
+            if max(abs(int(clean[i, c, y, x]) - int(result[i, c, y, x])) for c in range(3)) > 32
+        ]
+        assert got[i, 0].item() == pytest.approx(len(changed) / 20)
+        lost = sum(saliency[i, y, x].item() for y, x in changed) / saliency[i].sum().item()
+        assert got[i, 1].item() == pytest.approx(lost, abs=1e-6)
+        thing = sum(mask[i, y, x].item() for y, x in changed) / mask[i].sum().item()
+        assert got[i, 2].item() == pytest.approx(thing, abs=1e-6)
+    assert got[:, 3].tolist() == pytest.approx([0.7, 0.1, 0.0], abs=1e-6)
+    assert got[:, 4].tolist() == [1.0, 0.0, 0.0]
+    assert scores(Looked(clean, result, saliency, None, labels, before, after), 32)[:, 2].isnan().all()
+
+
+@pytest.mark.slow
+def test_fidelity_command(run, tmp_path, capsys):
+    argv = [
+        str(run),
+        "--images",
+        "20",
+        "--batch_size",
+        "10",
+        "--device",
+        "cpu",
+        "--json_file",
+        str(tmp_path / "f.json"),
+    ]
+    argv += ["--augmentations", "cutout,randaugment", "--picture", str(tmp_path / "f.png")]
+    assert fidelity.main(argv) == 0
+    numbers = json.loads((tmp_path / "f.json").read_text())
+    assert list(numbers) == ["cutout", "keep cutout", "randaugment", "keep randaugment"]
+    for plain in ("cutout", "randaugment"):
+        assert numbers[f"keep {plain}"]["saliency_lost"] < numbers[plain]["saliency_lost"]
+        assert 0 < numbers[plain]["object_lost"] < 100
+    assert (tmp_path / "f.png").stat().st_size > 1000
+    assert "keep randaugment" in capsys.readouterr().out
+    for wrong, message in ((["--augmentations", "cut"], "must be among"), (["--length", "2"], "length must be")):
+        assert fidelity.main([str(run), *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_export_for_timm_and_torchvision(run, tmp_path, capsys):
+    import torchvision
+    from safetensors.torch import load_file
+
+    out = tmp_path / "r18.safetensors"
+    assert export.main([str(run), str(out)]) == 0
+    model = timm.create_model("resnet18", num_classes=10, checkpoint_path=str(out))
+    saved = checkpoint.load(run / "last.pth")["state_dict"]
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    torchvision.models.resnet18(num_classes=10).load_state_dict(load_file(out))
+    with safe_open(out, "pt") as file:
+        told = file.metadata()
+    assert told["arch"] == "resnet18"
+    assert told["dataset"] == "demo"
+    assert {"mean", "std", "size"} == set(json.loads(told["input"]))
+    assert "packages" in json.loads(told["provenance"])
+    assert export.main([str(run), str(tmp_path / "r18.pth")]) == 0
+    timm.create_model("resnet18", num_classes=10, checkpoint_path=str(tmp_path / "r18.pth"))
+    assert export.main([str(run), str(tmp_path / "r18.bin")]) == 2
+    assert "must end in one of" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_export_to_onnx_is_checked(run, tmp_path):
+    import onnx
+    import onnxruntime
+
+    out = tmp_path / "r18.onnx"
+    assert export.main([str(run), str(out)]) == 0
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    images = torch.randn(5, 3, 32, 32)  # another batch than the one of the export
+    (logits,) = session.run(None, {"images": images.numpy()})
+    model = timm.create_model("resnet18", num_classes=10)
+    model.load_state_dict(checkpoint.load(run / "last.pth")["state_dict"])
+    with torch.no_grad():
+        assert torch.allclose(model.eval()(images), torch.from_numpy(logits), rtol=1e-3, atol=1e-3)
+    assert {prop.key for prop in onnx.load(str(out)).metadata_props} >= {"arch", "input", "provenance"}
+
+
+@pytest.mark.slow
+def test_evaluate_the_training_part(run, capsys):
+    assert evaluate.main([str(run), "--device", "cpu", "--workers", "0", "--split", "train"]) == 0
+    train_numbers = json.loads(capsys.readouterr().out)
+    assert train_numbers["top1"] * 400 % 100 == pytest.approx(0, abs=1e-3)  # 400 images, each counted once
+    assert evaluate.main([str(run), "--split", "test"]) == 2
+    assert "split must be val or train" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_attentive_cutmix_with_a_trained_network(run, demo, tmp_path, capsys):
+    argv = ["--data.dataset", "demo", "--data.root", str(demo), "--data.batch_size", "8", "--data.workers", "0"]
+    argv += ["--device", "cpu", "--model.name", "wrn_10_1", "--max_steps", "2", "--data.image_size", "32"]
+    argv += ["--baseline.name", "attentive_cutmix", "--baseline.attention"]
+    assert train.main([*argv, str(run), "--output", str(tmp_path / "a")]) == 0
+    assert train.main([*argv, str(tmp_path / "none.pth"), "--output", str(tmp_path / "b")]) == 2
+    assert "none.pth" in capsys.readouterr().err
+    both = ["--augment.op", "cutout", "--output", str(tmp_path / "c")]
+    assert train.main([*argv, str(run), *both]) == 2
+    assert "exclude each other" in capsys.readouterr().err
