@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from torch import nn
 
 import networks  # noqa: F401  (registers the CIFAR networks with timm)
@@ -68,26 +66,6 @@ def build_model(config: Config, num_classes: int, progress: Callable[[], float] 
         activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
         return EarlyHead(model, num_classes, after, activation=activation, image_size=config.data.image_size)
     return model
-
-
-def load_attention(config: Config, device: torch.device) -> nn.Module | None:
-    """Load the network with which Attentive CutMix looks; None where it is the one in training.
-
-    Raises:
-        UserError: the checkpoint is none of pretrain.train's.
-
-    Source: Walawalkar et al., ICASSP 2020.
-    """
-    if not config.baseline.attention:
-        return None
-    path = Path(config.baseline.attention)
-    path = path / "last.pth" if path.is_dir() else path
-    content = checkpoint.load(path)
-    if "arch" not in content:
-        raise UserError(f"baseline.attention: {path} was not written by pretrain.train")
-    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
-    checkpoint.load_weights(model, pick_weights(content, "auto", path), path)
-    return model.to(device).eval()
 
 
 def pick_weights(content: dict[str, Any], use: str, path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     """Draw one column per image: image with the plain (red) and the selective box (green), saliency, both results.
 
     Args:
-        checkpoint_path: of pretrain.train.
+        checkpoint_path: of pretrain.train, or its run folder.
         out: PNG to write.
         columns: number of images.
         seed: of the draws; both boxes come from the same draw.
@@ -34,19 +34,14 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     from PIL import Image
 
     from keepcore import anywhere, build_keep
-    from keepcore.run import checkpoint
-    from keepcore.run.cli import from_yaml
     from keepcore.run.images import Normalize
-    from pretrain.config import Config
     from pretrain.data import Transformed, eval_transform, open_source
-    from pretrain.model import create, pick_weights
+    from pretrain.trained import load_trained
 
-    content = checkpoint.load(checkpoint_path)
-    config = from_yaml(Config, content["config"])
+    trained = load_trained(str(checkpoint_path))
+    config, model = trained.config, trained.model
     if config.augment.op not in ("cutout", "cutmix", "erasing"):
         raise UserError(f"{checkpoint_path}: its recipe cuts nothing (augment.op {config.augment.op})")
-    model = create(config.model.name, content["num_classes"], config.model.options)
-    checkpoint.load_weights(model, pick_weights(content, "auto", checkpoint_path), checkpoint_path)
     source = open_source(config.data)
     dataset = Transformed(source.val, eval_transform(config.data))
     step = len(dataset) // columns
@@ -142,8 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(arguments) != 2 or "--help" in arguments:
         print("usage: python -m pretrain.pictures CHECKPOINT_OR_RUN OUT.png")
         return 0 if "--help" in arguments else 2
-    path = Path(arguments[0])
-    return guard(lambda: region_sheet(path / "last.pth" if path.is_dir() else path, Path(arguments[1])))
+    return guard(lambda: region_sheet(Path(arguments[0]), Path(arguments[1])))
 
 
 if __name__ == "__main__":

@@ -61,8 +61,9 @@ def train(config: Config) -> dict[str, Any]:
     from pretrain.data import open_source, synthetic_source
     from pretrain.evaluate import evaluate
     from pretrain.loaders import build_loader
-    from pretrain.model import build_model, load_attention
+    from pretrain.model import build_model
     from pretrain.step import Share, build_step
+    from pretrain.trained import load_attention
 
     accelerator = build_accelerator(config)
     share = Share(accelerator.process_index, accelerator.num_processes)

@@ -64,6 +64,18 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
     return Trained(path, content, from_yaml(Config, content["config"]), model.eval())
 
 
+def load_attention(config: Config, device: torch.device) -> nn.Module | None:
+    """Load the network with which Attentive CutMix looks; None where it is the one in training.
+
+    Raises:
+        UserError: the checkpoint is none of pretrain.train's.
+
+    Source: Walawalkar et al., ICASSP 2020.
+    """
+    named = config.baseline.attention
+    return load_trained(named).model.to(device) if named else None
+
+
 @dataclass(frozen=True)
 class OpenRun:
     """A trained network on its device, with its validation images."""

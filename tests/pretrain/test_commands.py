@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from keepcore.run import checkpoint
-from pretrain import evaluate, grid, train
+from pretrain import evaluate, grid, pictures, train
 from pretrain.config import RECIPES
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -85,6 +85,44 @@ def test_resuming_gives_the_uninterrupted_run(tmp_path, class_folders):
 
 
 @pytest.mark.slow
+def test_accumulated_batches_are_one_large_batch(tmp_path, class_folders):
+    """Without BatchNorm, two batches of 4 before each update equal one of 8."""
+    argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.workers", "0"]
+    argv += ["--model.name", "resnet18", "--model.options", '{"norm_layer": "groupnorm"}', "--epochs", "1"]
+    argv += ["--device", "cpu", "--data.image_size", "32", "--optim.lr", "0.01", "--optim.clip_grad", "1.0"]
+        "--data.root",
+        str(class_folders),
+        "--data.workers",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    argv += ["--model.name", "resnet18", "--model.options", '{"norm_layer": "groupnorm"}', "--epochs", "1"]
+    argv += ["--data.image_size", "32", "--optim.lr", "0.01", "--optim.clip_grad", "1.0"]
+    assert train.main([*argv, "--data.batch_size", "8", "--output", str(tmp_path / "a")]) == 0
+    accumulated = ["--data.batch_size", "4", "--accumulate", "2", "--output", str(tmp_path / "b")]
+    assert train.main([*argv, *accumulated]) == 0
+    a, b = (checkpoint.load(tmp_path / name / "last.pth") for name in "ab")
+    assert (a["resume"]["position"]["updates"], b["resume"]["position"]["updates"]) == (5, 5)
+    for name, value in a["state_dict"].items():
+        assert (value - b["state_dict"][name]).abs().max() <= 1e-4 * value.abs().max() + 1e-6, name
+    assert train.main([*argv, "--accumulate", "0", "--output", str(tmp_path / "c")]) == 2
+
+
+@pytest.mark.slow
+def test_pictures_of_a_run(tmp_path, class_folders, capsys):
+    argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "8", *TINY]
+    argv += ["--max_steps", "1", "--data.image_size", "16"]
+    cut = ["--augment.op", "cutout", "--augment.length", "4"]
+    assert train.main([*argv, *cut, "--output", str(tmp_path / "run")]) == 0
+    assert pictures.main([str(tmp_path / "run"), str(tmp_path / "a.png")]) == 0
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    assert train.main([*argv, "--output", str(tmp_path / "plain")]) == 0
+    assert pictures.main([str(tmp_path / "plain"), str(tmp_path / "b.png")]) == 2
+    assert "cuts nothing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys):
     argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "8", *TINY]
     assert train.main([*argv, "--epochs", "1", "--output", str(tmp_path / "run")]) == 0
@@ -108,6 +146,12 @@ def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys
         (["--data.crop", "centre"], "data.crop must be one of"),
         (["--policy.name", "randaug"], "policy.name must be one of"),
         (["--resume"], "nothing to resume"),
+        (["--sync_bn"], "on GPUs only"),
+        (["--baseline.name", "mixpu"], "baseline.name must be one of"),
+        (["--policy.name", "randaugment", "--policy.scale", "tv32"], "policy.scale must be one of"),
+        (["--model.drop_block", "0.1"], "drop_block needs"),
+        (["--data.resident", "yes"], "not in memory"),
+        (["--config", "table2/cutout-l17"], "did you mean 'table2/cutout-l1"),
     ],
 )
 def test_mistakes(argv, message, tmp_path, class_folders, capsys):
