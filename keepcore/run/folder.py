@@ -47,7 +47,7 @@ class RunFolder:
         return self.path / "best.pth"
 
     def open(self, config: Run) -> None:
-        """Create the folder and write the config and versions; decide whether the run resumes.
+        """Create the folder, or decide that the run in it resumes.
 
         Raises:
             UserError: it already holds a run and neither resume nor overwrite was asked for; or there is
@@ -69,8 +69,13 @@ class RunFolder:
             metrics.write_text("")
             for stale in (self.last, self.best):
                 stale.unlink(missing_ok=True)
-        (self.path / "config.yaml").write_text(dump(config))
-        (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+            self.describe(config)
+
+    def describe(self, config: Run) -> None:
+        """Write the config and versions; a resumed run does so once its checkpoint has been read."""
+        if self.writes:
+            (self.path / "config.yaml").write_text(dump(config))
+            (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
 
     def log(self, row: dict[str, float | int | str], step: int) -> None:
         """Append one row to metrics.jsonl (strict JSON: NaN becomes null) and TensorBoard."""

@@ -109,6 +109,8 @@ def fit(engine: Engine, job: Job, config: Run, folder: RunFolder) -> dict[str, A
     """
     means = Means()
     position = load_state(engine, folder, means) if folder.resumes else Position()
+    if folder.resumes:
+        folder.describe(config)
     rows = folder.rows()
     row: dict[str, Any] = rows[-1] if rows else {}
     planned = len(job.loader) * config.epochs

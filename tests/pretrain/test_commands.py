@@ -90,15 +90,6 @@ def test_accumulated_batches_are_one_large_batch(tmp_path, class_folders):
     argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.workers", "0"]
     argv += ["--model.name", "resnet18", "--model.options", '{"norm_layer": "groupnorm"}', "--epochs", "1"]
     argv += ["--device", "cpu", "--data.image_size", "32", "--optim.lr", "0.01", "--optim.clip_grad", "1.0"]
-        "--data.root",
-        str(class_folders),
-        "--data.workers",
-        "0",
-        "--device",
-        "cpu",
-    ]
-    argv += ["--model.name", "resnet18", "--model.options", '{"norm_layer": "groupnorm"}', "--epochs", "1"]
-    argv += ["--data.image_size", "32", "--optim.lr", "0.01", "--optim.clip_grad", "1.0"]
     assert train.main([*argv, "--data.batch_size", "8", "--output", str(tmp_path / "a")]) == 0
     accumulated = ["--data.batch_size", "4", "--accumulate", "2", "--output", str(tmp_path / "b")]
     assert train.main([*argv, *accumulated]) == 0
@@ -107,6 +98,18 @@ def test_accumulated_batches_are_one_large_batch(tmp_path, class_folders):
     for name, value in a["state_dict"].items():
         assert (value - b["state_dict"][name]).abs().max() <= 1e-4 * value.abs().max() + 1e-6, name
     assert train.main([*argv, "--accumulate", "0", "--output", str(tmp_path / "c")]) == 2
+
+
+@pytest.mark.slow
+def test_a_failed_resume_changes_nothing(tmp_path, class_folders, capsys):
+    argv = ["--data.dataset", "folder", "--data.root", str(class_folders), "--data.batch_size", "8", *TINY]
+    argv += ["--data.image_size", "16", "--output", str(tmp_path / "run")]
+    assert train.main([*argv, "--max_steps", "2"]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert train.main([*argv, "--resume", "--model.name", "cifar_resnet18"]) == 2
+    assert "is of another architecture" in capsys.readouterr().err
+    after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    assert before == after
 
 
 @pytest.mark.slow
