@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
+from networks.init import init_convolutions
 from networks.shake import ShakeDrop
 
 EXPANSION = 4
@@ -80,9 +81,7 @@ class PyramidNet(nn.Module):
         self.bn_final = nn.BatchNorm2d(inputs)
         self.num_classes, self.num_features = num_classes, inputs
         self.fc = nn.Linear(inputs, num_classes) if num_classes else nn.Identity()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        init_convolutions(self)
 
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """Return the last feature map: B x num_features x H/4 x W/4."""

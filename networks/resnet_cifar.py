@@ -12,6 +12,8 @@ from timm.models import register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
+from networks.init import init_convolutions
+
 
 class ZeroPad(nn.Module):
     """Option A shortcut: every second pixel, missing channels zero.
@@ -112,7 +114,7 @@ def _make(
         model.bn1 = nn.BatchNorm2d(width)
         model.layer1[0] = _first_block(width)
     model.conv1 = nn.Conv2d(model.conv1.in_channels, width, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    init_convolutions(model.conv1)
     model.maxpool = nn.Identity()
     return model
 
@@ -120,7 +122,5 @@ def _make(
 def _first_block(width: int) -> BasicBlock:
     """Rebuild the first block, which timm makes for a stem of 64 channels."""
     block = BasicBlock(width, width)
-    for module in block.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    init_convolutions(block)
     return block

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
+from networks.init import init_convolutions
 from networks.shake import ShakeShake
 
 
@@ -102,11 +103,9 @@ class ShakeShakeNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3 = stages
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        init_convolutions(self)
+        if isinstance(self.fc, nn.Linear):
+            nn.init.zeros_(self.fc.bias)
 
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """Return the last feature map: B x num_features x H/4 x W/4."""

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
+from networks.init import init_convolutions
+
 
 class Block(nn.Module):
     """Pre-activation residual block of two 3x3 convolutions with dropout between them.
@@ -81,11 +83,9 @@ class WideResNet(nn.Module):
         self.block1, self.block2, self.block3 = stages
         self.bn = nn.BatchNorm2d(widths[3], momentum=bn_momentum)
         self.fc = nn.Linear(widths[3], num_classes) if num_classes else nn.Identity()
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        init_convolutions(self)
+        if isinstance(self.fc, nn.Linear):
+            nn.init.zeros_(self.fc.bias)
 
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """Return the last feature map: B x num_features x H/4 x W/4."""

@@ -134,11 +134,11 @@ def _timm(data: Data, batch_size: int, seed: int) -> Source:
                 data.dataset,
                 root=data.root or None,
                 split=split,
-                is_training=split == data.train_split,
+                is_training=training,
                 batch_size=batch_size,
                 seed=seed,
             )
-            for split in (data.train_split, data.val_split)
+            for split, training in ((data.train_split, True), (data.val_split, False))
         )
     except (RuntimeError, ImportError, AssertionError, OSError, ValueError) as error:
         raise UserError(f"data.dataset: timm cannot open {data.dataset}: {one_line(error)}") from error
@@ -284,14 +284,21 @@ def _jitter(data: Data) -> list[v2.Transform]:
     return [v2.ColorJitter(data.jitter, data.jitter, data.jitter)] if data.jitter else []
 
 
-def eval_transform(data: Data) -> Callable[[Any], Any]:
-    """Build image -> uint8 C x S x S: resize the shorter side, crop the centre.
+def eval_crop(data: Data) -> Callable[[Any], Any]:
+    """Build image -> image of S x S: resize the shorter side, crop the centre.
 
     Source: timm and torchvision evaluation transforms.
     """
     size = data.eval_size or data.image_size
-    resize = v2.Resize(round(size / data.crop_pct))
-    return v2.Compose([resize, v2.CenterCrop(size), v2.PILToTensor()])
+    return v2.Compose([v2.Resize(round(size / data.crop_pct)), v2.CenterCrop(size)])
+
+
+def eval_transform(data: Data) -> Callable[[Any], Any]:
+    """Build image -> uint8 C x S x S, cropped as by :func:`eval_crop`.
+
+    Source: timm and torchvision evaluation transforms.
+    """
+    return v2.Compose([eval_crop(data), v2.PILToTensor()])
 
 
 def augmented_of(views: list[torch.Tensor]) -> torch.Tensor | None:

@@ -122,22 +122,14 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, Any]:
     """
     from keepcore.run.config import Run
     from keepcore.run.engine import build_accelerator
-    from pretrain.data import open_source
-    from pretrain.trained import load_trained
+    from pretrain.trained import load_trained, open_data
 
     if config.split not in ("val", "train"):
         raise UserError(f"split must be val or train, got {config.split!r}")
     trained = load_trained(config.checkpoint, config.use)
     path, content, model = trained.path, trained.content, trained.model
-    data = replace(
-        trained.config.data,
-        root=config.root or trained.config.data.root,
-        eval_batch_size=config.batch_size,
-        workers=config.workers,
-    )
-    source = open_source(data)
-    if json.dumps(source.classes) != content["classes"]:
-        raise UserError(f"{path} was trained on other classes than those of {data.root or data.dataset}")
+    data, source = open_data(trained, config.root)
+    data = replace(data, eval_batch_size=config.batch_size, workers=config.workers)
     if config.split == "train":
         source = replace(source, val=source.train)
     accelerator = build_accelerator(Run(device=config.device))

@@ -143,12 +143,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and export; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse
+        from keepcore.run.cli import parse, with_positional
 
-        arguments = list(sys.argv[1:] if argv is None else argv)
-        for place, field in enumerate(("--checkpoint", "--out")):
-            if len(arguments) > 2 * place and not arguments[2 * place].startswith("-"):
-                arguments.insert(2 * place, field)
+        arguments = with_positional(argv, "checkpoint", "out")
         print(export(parse(ExportConfig, arguments, prog=PROG, description=str(__doc__))))
 
     return guard(command)

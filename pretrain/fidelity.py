@@ -134,12 +134,18 @@ def measure(config: FidelityConfig) -> dict[str, dict[str, float]]:
     run = open_run(config.checkpoint, config.root, config.device)
     totals: dict[str, list[Tensor]] = {}
     sheet: list[list[Tensor]] = []
+    clean = [
+        look_clean(run.model, run.normalize(images), labels)
+        for images, _, _, labels in run.batches(config.images, config.batch_size, None, config.seed)
+    ]
     for name in names:
         for selective in (False, True):
             title = f"keep {name}" if selective else name
             drawn = torch.Generator().manual_seed(config.seed)
-            for batch in run.batches(config.images, config.batch_size, _policy(name, config), config.seed):
-                looked = look(run.model, run.normalize, batch, _operation(name, selective, config), drawn)
+            batches = run.batches(config.images, config.batch_size, _policy(name, config), config.seed)
+            for batch, opinion in zip(batches, clean, strict=True):
+                operation = _operation(name, selective, config)
+                looked = look(run.model, run.normalize, batch, opinion, operation, drawn)
                 totals.setdefault(title, []).append(scores(looked, config.tolerance).cpu())
                 if len(totals[title]) == 1:
                     sheet.append([looked.clean_BCHW.cpu(), looked.map_BHW.cpu(), looked.result_BCHW.cpu()])
@@ -151,15 +157,8 @@ def measure(config: FidelityConfig) -> dict[str, dict[str, float]]:
     return {title: dict(zip(COLUMNS, values, strict=True)) for title, values in means.items()}
 
 
-def look(model: nn.Module, normalize: Any, batch: Any, operation: Any, generator: torch.Generator) -> Looked:
-    """Run one operation on one batch and ask the network before and after.
-
-    Args:
-        model: trained network.
-        normalize: uint8 -> normalised floats.
-        batch: (clean_BCHW, augmented_BCHW or None, mask_BHW or None, labels_B).
-        operation: of keepcore, or None: the augmented view is the result.
-        generator: of the draws.
+def look_clean(model: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Ask the network about clean images: map_BHW of the label's logit, and probabilities_BK.
 
     Source: elementary.
     """
@@ -167,17 +166,46 @@ def look(model: nn.Module, normalize: Any, batch: Any, operation: Any, generator
 
     from keepcore import borrowed, input_gradient
 
+    with borrowed(model) as network:
+        map_BHW = input_gradient(network, images_BCHW, labels_B)
+        with torch.no_grad():
+            return map_BHW, network(images_BCHW).float().softmax(1)
+
+
+def look(
+    model: nn.Module,
+    normalize: Any,
+    batch: Any,
+    opinion: tuple[Tensor, Tensor],
+    operation: Any,
+    generator: torch.Generator,
+) -> Looked:
+    """Run one operation on one batch and ask the network about the result.
+
+    Args:
+        model: trained network.
+        normalize: uint8 -> normalised floats.
+        batch: (clean_BCHW, augmented_BCHW or None, mask_BHW or None, labels_B).
+        opinion: of :func:`look_clean` on the same images.
+        operation: of keepcore, or None: the augmented view is the result.
+        generator: of the draws.
+
+    Source: elementary.
+    """
+    import torch
+
+    from keepcore import borrowed
+
+    map_BHW, before_BK = opinion
     clean_BCHW, augmented_BCHW, mask_BHW, labels_B = batch
     images_BCHW = normalize(clean_BCHW)
     view_BCHW = None if augmented_BCHW is None else normalize(augmented_BCHW)
-    with borrowed(model) as network:
-        map_BHW = input_gradient(network, images_BCHW, labels_B)
     result_BCHW = view_BCHW
     if operation is not None:
         result_BCHW = operation(model, images_BCHW, labels_B, view_BCHW, generator=generator).images_BCHW
     assert result_BCHW is not None
     with torch.no_grad(), borrowed(model) as network:
-        before_BK, after_BK = (network(x).float().softmax(1) for x in (images_BCHW, result_BCHW))
+        after_BK = network(result_BCHW).float().softmax(1)
     undone = normalize.undo(result_BCHW)
     return Looked(clean_BCHW, undone, map_BHW, mask_BHW, labels_B, before_BK, after_BK)
 

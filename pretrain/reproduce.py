@@ -19,6 +19,7 @@ from typing import Any
 
 from keepcore.run.cli import parse
 from keepcore.run.errors import UserError, guard
+from keepcore.run.rows import read_rows
 from pretrain.grid import Cell, all_cells, find_table, home, select
 
 PROG = "python -m pretrain.reproduce"
@@ -139,19 +140,13 @@ def is_finished(folder: Path) -> bool:
     """
     import yaml
 
-    rows = _rows(folder)
+    rows = read_rows(folder)
     made = folder / "config.yaml"
     if not rows or not made.is_file():
         return False
     recorded = yaml.safe_load(made.read_text())
     cut_short = recorded["max_steps"] and rows[-1]["step"] >= recorded["max_steps"]
     return "top1" in rows[-1] and bool(rows[-1]["epoch"] >= recorded["epochs"] or cut_short)
-
-
-def _rows(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def _run_missing(config: ReproduceConfig, cells: list[Cell]) -> bool:
@@ -223,7 +218,7 @@ def collect(cell: Cell, folders: Sequence[Path]) -> Result:
 
     Source: elementary.
     """
-    finished = [_rows(folder) for folder in folders if is_finished(folder)]
+    finished = [read_rows(folder) for folder in folders if is_finished(folder)]
     if cell.metric == "top1":
         last = tuple(rows[-1]["top1"] for rows in finished)
         best = tuple(max(row["top1"] for row in rows if "top1" in row) for rows in finished)

@@ -69,7 +69,11 @@ def train(config: Config) -> dict[str, Any]:
     share = Share(accelerator.process_index, accelerator.num_processes)
     data = config.data
     seed_process(config.seed, share.rank)
-    source = synthetic_source(data) if config.synthetic else open_source(data, data.batch_size, config.seed)
+    source = (
+        synthetic_source(data)
+        if config.synthetic
+        else open_source(data, data.batch_size // share.processes, config.seed)
+    )
     loader = build_loader(config, source.train, accelerator.device, share.rank, share.processes)
     progress, draws = Progress(), generator(config.seed, "augment")
     model = build_model(config, len(source.classes), progress)

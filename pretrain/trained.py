@@ -20,8 +20,8 @@ from keepcore.run.engine import build_accelerator
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loader import EpochLoader, in_order
-from pretrain.config import Config, Policy
-from pretrain.data import POLICIES, Source, eval_transform, open_source
+from pretrain.config import Config, Data, Policy
+from pretrain.data import POLICIES, Source, eval_crop, open_source
 from pretrain.model import create, pick_weights
 
 
@@ -62,6 +62,25 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
     model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
     checkpoint.load_weights(model, pick_weights(content, use, path), path)
     return Trained(path, content, from_yaml(Config, content["config"]), model.eval())
+
+
+def open_data(trained: Trained, root: str) -> tuple[Data, Source]:
+    """Open the data set that a network was trained on.
+
+    Args:
+        trained: the network.
+        root: folder of the data; "" takes the one of training.
+
+    Raises:
+        UserError: no data, or other classes than those of the training.
+
+    Source: elementary.
+    """
+    data = replace(trained.config.data, root=root or trained.config.data.root)
+    source = open_source(data)
+    if json.dumps(source.classes) != trained.content["classes"]:
+        raise UserError(f"{trained.path} was trained on other classes than those of {data.root or data.dataset}")
+    return data, source
 
 
 def load_attention(config: Config, device: torch.device) -> nn.Module | None:
@@ -112,7 +131,7 @@ class _Viewed:
     """Validation image -> ((clean, augmented, mask), whether there is a mask, label), uint8 C x S x S."""
 
     def __init__(self, images: Any, config: Config, policy: Policy | None) -> None:
-        self.images, self.crop, self.finish = images, _eval_crop(config), v2.PILToTensor()
+        self.images, self.crop, self.finish = images, eval_crop(config.data), v2.PILToTensor()
         self.policy: Callable[[Any], Any] | None = None if policy is None else POLICIES[policy.name](policy)
 
     def __len__(self) -> int:
@@ -125,10 +144,6 @@ class _Viewed:
         path = mask_path(self.images, index)
         mask = self.crop(Image.open(path).convert("L")) if path else clean.convert("L")
         return (self.finish(clean), self.finish(augmented), self.finish(mask)), path is not None, int(label)
-
-
-def _eval_crop(config: Config) -> Callable[[Any], Any]:
-    return v2.Compose(eval_transform(config.data).transforms[:-1])  # type: ignore[attr-defined]
 
 
 def mask_path(images: Any, index: int) -> Path | None:
@@ -159,9 +174,6 @@ def open_run(checkpoint_or_run: str, root: str, device: str) -> OpenRun:
     Source: elementary.
     """
     trained = load_trained(checkpoint_or_run)
-    data = replace(trained.config.data, root=root or trained.config.data.root)
-    source = open_source(data)
-    if json.dumps(source.classes) != trained.content["classes"]:
-        raise UserError(f"{trained.path} was trained on other classes than those of {data.root or data.dataset}")
+    _, source = open_data(trained, root)
     where = build_accelerator(Run(device=device)).device
     return OpenRun(trained.model.to(where), Normalize(source.mean, source.std), source, trained.config, where)

@@ -69,14 +69,16 @@ def parse(
     return _read(parser, config_type, lambda: parser.parse_args(arguments))
 
 
-def with_positional(argv: Sequence[str] | None, field: str) -> list[str]:
-    """Let the first argument be given without its flag: ``evaluate RUN`` means ``evaluate --checkpoint RUN``.
+def with_positional(argv: Sequence[str] | None, *fields: str) -> list[str]:
+    """Let the first arguments be given without flags: ``evaluate RUN`` means ``evaluate --checkpoint RUN``.
 
     Source: elementary.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    bare = bool(arguments) and not arguments[0].startswith("-")
-    return [f"--{field}", *arguments] if bare else arguments
+    count = next((i for i, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
+    named = zip(fields, arguments[:count], strict=False)
+    flags = [part for field, value in named for part in (f"--{field}", value)]
+    return flags + arguments[min(count, len(fields)) :]
 
 
 def from_yaml(config_type: type[T], text: str) -> T:

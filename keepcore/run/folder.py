@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from keepcore.run import checkpoint
 from keepcore.run.cli import dump
 from keepcore.run.config import Run
 from keepcore.run.errors import UserError
+from keepcore.run.rows import METRICS, read_rows
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "keepaugment")
 
@@ -58,7 +60,7 @@ class RunFolder:
         self.resumes = config.resume or (config.auto_resume and self.last.is_file())
         if not self.writes:
             return
-        metrics = self.path / "metrics.jsonl"
+        metrics = self.path / METRICS
         if config.resume and not self.last.is_file():
             raise UserError(f"nothing to resume: {self.last} does not exist")
         begins = not self.resumes and not (config.overwrite or config.auto_resume)
@@ -82,7 +84,7 @@ class RunFolder:
         if not self.writes:
             return
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with (self.path / METRICS).open("a") as file:
             file.write(json.dumps(clean) + "\n")
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
@@ -94,16 +96,14 @@ class RunFolder:
         self._board.flush()
 
     def rows(self) -> list[dict[str, Any]]:
-        """Read metrics.jsonl; a line cut short by a crash is left out."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        """Read metrics.jsonl."""
+        return read_rows(self.path)
 
     def drop_rows_after(self, epoch: int) -> None:
         """Forget rows of epochs that a resumed run does again."""
         if self.writes:
             rows = [row for row in self.rows() if row["epoch"] <= epoch]
-            with checkpoint.replacing(self.path / "metrics.jsonl") as file:
+            with checkpoint.replacing(self.path / METRICS) as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
@@ -124,6 +124,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
 def _git(*arguments: str) -> str:
     root = Path(__file__).resolve().parents[2]
     try:

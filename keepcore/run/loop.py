@@ -191,7 +191,7 @@ class _Epoch:
         """Take one step; return whether the weights changed."""
         engine, position = self.engine, self.position
         self.job.progress.share = min(1.0, position.steps / self.planned)
-        updates = last or (position.batch + 1) % self.config.accumulate == 0
+        updates = last or (position.batch + 1) % engine.accumulate == 0
         with engine.part(updates):
             with engine.accelerator.autocast():
                 result = self.job.step(batch)

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from keepcore import borrowed
+from keepcore import borrowed, without_early_head
+from keepcore.build import choose
 from keepcore.sizes import symmetric_beta
 from pretrain.config import Baseline
 
@@ -106,8 +107,6 @@ class _Blended:
 
 
 def _submodule(model: nn.Module, name: str) -> nn.Module:
-    from keepcore import without_early_head
-
     inner = without_early_head(model)
     try:
         return inner.get_submodule(name)
@@ -227,8 +226,6 @@ def attentive_cutmix(grid: int, cells: int, attention: nn.Module | None = None) 
 
 def _attention(network: nn.Module, images_BCHW: Tensor, grid: int) -> Tensor:
     """Sum the last feature map over its channels, on a G x G grid."""
-    from keepcore import without_early_head
-
     with torch.no_grad(), borrowed(network) as inner:
         bare = without_early_head(inner)
         features: Callable[[Tensor], Tensor] | None = getattr(bare, "forward_features", None)
@@ -249,8 +246,6 @@ def build_mixer(config: Baseline, attention: nn.Module | None = None) -> Mixer |
 
     Source: as each baseline.
     """
-    from keepcore.build import choose
-
     return choose(MIXERS, config.name, "baseline.name")(config, attention)
 
 
