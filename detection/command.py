@@ -2,66 +2,134 @@
 
 from __future__ import annotations
 
-import argparse
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from detection.arch import Arch
 from detection.convert import choose_arch, convert
-from detection.load import load
-from detection.verify import TOLERANCE, verify
-from detection.write import config_keys, write
+from detection.load import Loaded, digest, find, load
+from detection.write import check_suffix, config_keys, read, train_command, write
+from keepcore.run.errors import UserError
 from keepcore.run.folder import provenance
 
 
-def convert_file(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class Conversion:
+    """One conversion.
+
+    Attributes:
+        source: checkpoint, or run folder.
+        output: .pth or .pkl.
+        arch: name of the architecture, where the file does not name it.
+        use: auto, ema, raw, or a top-level key.
+        keep_fc: carry the classifier over too.
+        verify: compare features through Detectron2 before the file takes its place.
+        mean: of the normalisation, of values in [0, 1]; () is what the file says.
+        std: the same.
+    """
+
+    source: Path
+    output: Path
+    arch: str = ""
+    use: str = "auto"
+    keep_fc: bool = False
+    verify: bool = False
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+def convert_file(asked: Conversion) -> int:
     """Convert a checkpoint, print what was done and how to use it.
 
     Args:
-        arguments: checkpoint, output, arch, use, verify.
+        asked: what to convert to what.
 
     Returns:
-        0, or 1 when the verification found a difference.
+        0, or 1 when the verification found a difference: then nothing is written.
 
     Raises:
         UserError: the checkpoint cannot be read or converted, or the output not written.
 
     Source: the suite's command line.
     """
-    source, output = Path(arguments.checkpoint), Path(arguments.output)
-    loaded = load(source, arguments.use)
-    name, arch, warning = choose_arch(loaded.state, loaded.arch, arguments.arch)
-    converted = convert(loaded.state, arch)
-    made: dict[str, Any] = {
+    check_suffix(asked.output)
+    if asked.output.resolve() == find(asked.source).resolve():
+        raise UserError(f"{asked.output} is the checkpoint itself: give another output")
+    loaded = load(asked.source, asked.use)
+    loaded = loaded._replace(mean=asked.mean or loaded.mean, std=asked.std or loaded.std)
+    name, arch, warning = choose_arch(loaded.state, loaded.arch, asked.arch)
+    converted = convert(loaded.state, arch, keep_fc=asked.keep_fc)
+    made = _provenance(asked, loaded, name, arch)
+    for note in (*loaded.notes, *([f"warning: {warning}"] if warning else [])):
+        print(note)
+    hidden = asked.output.with_name(f".{asked.output.stem}.{os.getpid()}{asked.output.suffix}")
+    try:
+        write(converted, hidden, made)
+        if asked.verify and not _verified(loaded, name, arch, hidden):
+            return 1
+        os.replace(hidden, asked.output)
+    finally:
+        hidden.unlink(missing_ok=True)
+    _explain(asked, loaded, name, arch, len(converted))
+    return 0
+
+
+def is_made(asked: Conversion) -> bool:
+    """Whether the output is there already and was made from this very checkpoint with these options.
+
+    Source: elementary.
+    """
+    if not asked.output.is_file():
+        return False
+    made = read(asked.output)[1]
+    same = made.get("source_sha256") == digest(find(asked.source)) and made.get("use") == asked.use
+    return same and asked.arch in ("", made.get("arch"))
+
+
+def _provenance(asked: Conversion, loaded: Loaded, name: str, arch: Arch) -> dict[str, Any]:
+    return {
         "arch": name,
+        "depth": arch.depth,
+        "norm": arch.norm,
+        "use": asked.use,
         "weights": loaded.key,
-        "source": source.name,
+        "augment": loaded.augment,
+        "source": find(asked.source).name,
         "source_sha256": loaded.sha256,
         "mean": loaded.mean,
         "std": loaded.std,
         "format": "RGB",
         "stride_in_1x1": False,
-        "tool": provenance(),
+        "tool": {key: value for key, value in provenance().items() if key != "command"},
     }
-    write(converted, output, made)
-    for note in (*loaded.notes, *([f"warning: {warning}"] if warning else [])):
-        print(note)
+
+
+def _explain(asked: Conversion, loaded: Loaded, name: str, arch: Arch, count: int) -> None:
     print(
-        f"{source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> {output}: {len(converted)} tensors"
+        f"{asked.source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> "
+        f"{asked.output}: {count} tensors, all names and shapes as Detectron2 expects them"
     )
     print("\nConfig keys that belong to these weights:\n")
-    print(yaml.safe_dump(config_keys(arch, output, loaded.mean, loaded.std), sort_keys=False))
-    print(f"Train:  python train_net.py --config-file CONFIG.yaml MODEL.WEIGHTS {output.resolve()}")
-    if not arguments.verify:
-        return 0
-    return _report(verify(loaded.state, name, arch, output, loaded.mean, loaded.std))
+    keys = config_keys(arch, asked.output, loaded.mean, loaded.std)
+    print(yaml.safe_dump(keys, sort_keys=False, default_flow_style=None))
+    print(f"Train:\n  {train_command(arch, asked.output, loaded.mean, loaded.std)}")
 
 
-def _report(differences: dict[str, float]) -> int:
+def _verified(loaded: Loaded, name: str, arch: Arch, weights: Path) -> bool:
+    """Compare through Detectron2 where it is installed; print the table."""
+    from detection.verify import TOLERANCE, is_installed, verify
+
+    if not is_installed():
+        print("NOT verified: Detectron2 is not installed, so only names, shapes and values were checked")
+        return True
+    differences = verify(loaded.state, name, arch, weights, loaded.mean, loaded.std)
     good = all(value < TOLERANCE for value in differences.values())
-    print("\nThrough Detectron2, largest difference / largest feature (0 is equal):")
+    print("Through Detectron2, largest difference / largest feature (0 is equal):")
     for stage, value in differences.items():
-        print(f"  {stage}  {value:.1e}  {'ok' if value < TOLERANCE else 'DIFFERENT'}")
-    print("verified" if good else f"verification FAILED: tolerance {TOLERANCE:.0e}")
-    return 0 if good else 1
+        print(f"  {stage:14} {value:.1e}  {'ok' if value < TOLERANCE else 'DIFFERENT'}")
+    print("verified\n" if good else f"verification FAILED: tolerance {TOLERANCE:.0e}; nothing was written")
+    return good

@@ -12,6 +12,7 @@ from keepcore.run.errors import UserError, nearest
 
 _TAIL = r"(weight|bias|running_mean|running_var)"
 _RENAMES = (
+    (re.compile(r"fc\.(weight|bias)"), r"linear.\1"),
     (re.compile(r"conv1\.weight"), r"stem.conv1.weight"),
     (re.compile(rf"bn1\.{_TAIL}"), r"stem.conv1.norm.\1"),
     (re.compile(r"layer(\d)\.(\d+)\.conv(\d)\.weight"), r"res\1.\2.conv\3.weight"),
@@ -23,13 +24,16 @@ _RENAMES = (
 _SIGNS = (
     (r"conv1\.\d+\.weight", "a deep stem of 3x3 convolutions (resnet*d, *c, *s, *t); Detectron2 has one 7x7"),
     (r"layer\d\.\d+\.(se|attn)\.", "squeeze-and-excitation or another attention in its blocks"),
+    (r"layer\d\.\d+\.conv2\.(fc|attn|conv)", "split attention or selective kernels in its blocks"),
     (r"layer\d\.\d+\.downsample\.2\.", "average-pool downsampling (resnet*d)"),
     (r"layer\d\.\d+\.(aa|conv\d\.1)\.", "anti-aliasing filters in its blocks"),
     (r".*\.aux_bn\.", "split BatchNorm: merge it with timm.layers.convert_splitbn_model first"),
     (r"layer\d\.\d+\.convs\.", "Res2Net blocks"),
-    (r"(patch_embed|cls_token|blocks|features)\b", "not a ResNet's layers"),
-    (r"stages\.\d+", "pre-activation or another family's stages"),
+    (r"stages\.\d+\.blocks\.\d+\.norm1", "pre-activation blocks (ResNet v2)"),
+    (r"(stages|patch_embed|cls_token|blocks|features)\b", "another family's layers: it is no ResNet"),
 )
+_TWINS = {"resnetaa": "averages before striding", "resnetblur": "blurs before striding"}
+_WAY_OUT = "TimmBackbone trains it as it is: detection/configs/lazy/faster_rcnn_timm_FPN_3x.py"
 _D2_NAMES = ("stem.conv1.", "res2.0.", "backbone.bottom_up.", "backbone.res2.")
 
 
@@ -52,12 +56,12 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
     name = asked or named
     _refuse(state)
     if name and name not in ARCHS:
-        near = nearest(name, ARCHS)
-        raise UserError(f"{name} has no equivalent in Detectron2{near}; these convert: {', '.join(ARCHS)}")
+        raise UserError(_no_equivalent(name))
     found = infer(state)
     fits = [each for each, arch in ARCHS.items() if arch == found]
     if name and name not in fits:
-        raise UserError(f"the weights are those of {' or '.join(fits) or found}, not of {name}")
+        hint = f" (if {fits[0]} is right: --arch {fits[0]})" if fits else ""
+        raise UserError(f"the weights are those of {' or '.join(fits) or found}, not of {name}{hint}")
     if not fits:
         raise UserError(f"{found} is no architecture that is known to convert: {', '.join(ARCHS)}")
     warning = ""
@@ -67,6 +71,18 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
             "resnetblur50) have the same tensors and would give wrong features: pass --arch to be sure"
         )
     return name or fits[0], found, warning
+
+
+def _no_equivalent(name: str) -> str:
+    for twin, does in _TWINS.items():
+        if name.startswith(twin):
+            plain = name.replace(twin, "resnet")
+            return (
+                f"{name} has the very tensors of {plain} but {does}: "
+                f"converted it would give wrong features; {_WAY_OUT}"
+            )
+    near = nearest(name, ARCHS)
+    return f"{name} has no equivalent in Detectron2{near}; these convert: {', '.join(ARCHS)}; {_WAY_OUT}"
 
 
 def infer(state: dict[str, Tensor]) -> Arch:
@@ -81,6 +97,8 @@ def infer(state: dict[str, Tensor]) -> Arch:
         1 + max((int(m[1]) for name in state if (m := re.match(rf"layer{i}\.(\d+)\.", name))), default=-1)
         for i in (1, 2, 3, 4)
     )
+    if 0 in blocks:
+        raise UserError(f"no layer{blocks.index(0) + 1} among the weights: the file is truncated")
     bottleneck = "layer1.0.conv3.weight" in state
     depth = next((d for d, b in DEPTHS.items() if b == blocks and (d >= 50) == bottleneck), None)
     if depth is None:
@@ -96,30 +114,37 @@ def infer(state: dict[str, Tensor]) -> Arch:
     return Arch(depth, groups, middle.shape[0] // groups, norm)
 
 
-def convert(state: dict[str, Tensor], arch: Arch) -> dict[str, Tensor]:
-    """Rename all tensors; the classifier and BatchNorm's step counters are left out.
+def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> dict[str, Tensor]:
+    """Rename all tensors; BatchNorm's step counters and, unless asked for, the classifier are left out.
 
     Args:
         state: timm or torchvision names -> tensors, any float type.
         arch: from :func:`choose_arch`.
+        keep_fc: carry the classifier over as ``linear.*``, for Detectron2's ``ResNet(num_classes=K)``.
 
     Returns:
         Detectron2 names (``stem.conv1.weight``, ``res2.0.conv1.norm.bias``, ...) -> float32 copies.
 
     Raises:
-        UserError: a tensor too many, too few, of another shape, not finite, or a negative variance.
+        UserError: a tensor too many, too few, of another shape or type, not finite, or a negative variance.
 
     Source: detectron2/modeling/backbone/resnet.py; names of torchvision's ResNet.
     """
     wanted, converted, unknown = expected_shapes(arch), {}, []
+    if keep_fc:
+        if state.get("fc.weight") is None or state["fc.weight"].ndim != 2:
+            raise UserError("--keep-fc: the file has no classifier fc.weight")
+        wanted |= {f"linear.{tail}": tuple(state[f"fc.{tail}"].shape) for tail in ("weight", "bias")}
     for name, tensor in state.items():
-        if name.endswith("num_batches_tracked") or name in ("fc.weight", "fc.bias"):
+        if name.endswith("num_batches_tracked") or (name.startswith("fc.") and not keep_fc):
             continue
         renamed = rename(name)
         if renamed is None:
             unknown.append(name)
-        else:
-            converted[renamed] = tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+            continue
+        if not tensor.is_floating_point():
+            raise UserError(f"{name} is {tensor.dtype}, not floating point: convert the weights before quantising")
+        converted[renamed] = tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
     _check_names(wanted, converted, unknown)
     for name, tensor in converted.items():
         if not tensor.isfinite().all():
@@ -145,18 +170,27 @@ def rename(name: str) -> str | None:
 def _refuse(state: dict[str, Tensor]) -> None:
     """Say in one sentence why this cannot be a plain ResNet."""
     if any(name.startswith(_D2_NAMES) for name in state):
-        raise UserError("this already is a Detectron2 checkpoint: give it as MODEL.WEIGHTS")
+        raise UserError(
+            "this already is a Detectron2 checkpoint: give it as MODEL.WEIGHTS "
+            "(python -m detection.reverse converts back)"
+        )
+    if any(re.match(r"res\d_\d+_branch", name) for name in state):
+        raise UserError(
+            "this is a Caffe2 model of Detectron's zoo: Detectron2 reads it as it is, as MODEL.WEIGHTS"
+        )
     reasons = [text for sign, text in _SIGNS if any(re.match(sign, name) for name in state)]
     if reasons:
-        raise UserError(f"Detectron2's ResNet cannot express this network: it has {'; '.join(reasons)}")
+        raise UserError(
+            f"Detectron2's ResNet cannot express this network: it has {'; '.join(reasons)}. {_WAY_OUT}"
+        )
     stem = state.get("conv1.weight")
     if stem is None:
         raise UserError(f"no conv1.weight, so no ResNet; the first names are {', '.join(sorted(state)[:4])}")
-    if tuple(stem.shape) != (64, 3, 7, 7):
-        raise UserError(
-            f"the stem is {tuple(stem.shape)}, Detectron2's is (64, 3, 7, 7): "
-            "CIFAR stems and grey images do not convert"
-        )
+    shape = tuple(stem.shape)
+    if shape != (64, 3, 7, 7):
+        kind = "a CIFAR stem" if shape[2:] == (3, 3) else f"{shape[1]} input channels instead of 3"
+        kind = kind if shape[1] != 3 or shape[2:] == (3, 3) else "another stem"
+        raise UserError(f"the stem conv1 is {shape}, {kind}; Detectron2's is (64, 3, 7, 7)")
 
 
 def _check_names(wanted: dict[str, tuple[int, ...]], converted: dict[str, Tensor], unknown: list[str]) -> None:

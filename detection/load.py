@@ -7,18 +7,33 @@ import hashlib
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 from torch import Tensor
 
+from detection.pickles import read_pickle
 from keepcore.run.errors import UserError
 
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "_fsdp_wrapped_module.")
+PREFIXES += ("encoder_q.", "base_encoder.", "trunk.")
+# timm options that change nothing about the network at test time, or that its tensors show.
+HARMLESS = {
+    "drop_rate",
+    "drop_path_rate",
+    "drop_block_rate",
+    "zero_init_last",
+    "num_classes",
+    "norm_layer",
+    "pretrained",
+}
+_TOLD = ("arch", "architecture", "input", "options", "config", "recipe")
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -32,6 +47,7 @@ class Loaded(NamedTuple):
         arch: architecture name in the file, or "".
         mean, std: normalisation, of values in [0, 1]; ImageNet's when the file names none.
         sha256: of the file.
+        augment: what the weights were trained with, e.g. "KeepCutMix", "CutMix", "plain"; "" is unknown.
         notes: choices made that the user should know.
     """
 
@@ -42,6 +58,7 @@ class Loaded(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     sha256: str
+    augment: str
     notes: tuple[str, ...]
 
 
@@ -49,23 +66,22 @@ def load(path: Path, use: str = "auto") -> Loaded:
     """Read a checkpoint without running code from it.
 
     Args:
-        path: .pth, .pt, .pth.tar or .safetensors, or a run folder (then its last.pth).
+        path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder (then its last.pth).
         use: auto (averaged weights where there are both), ema, raw, or a top-level key.
 
     Returns:
         The weights.
 
     Raises:
-        UserError: missing, damaged or foreign file; no such weights in it.
+        UserError: missing, damaged or foreign file; no such weights in it; a network changed by options.
 
     Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
     """
-    path = path / "last.pth" if path.is_dir() else path
-    if not path.is_file():
-        raise UserError(f"no file {path}")
+    path = find(path)
     content = _read(path)
     state, key, notes = _pick(content, use, path)
     state, prefix = _strip(state)
+    _refuse_options(content, path)
     given = _input_of(content)
     return Loaded(
         state=state,
@@ -74,15 +90,41 @@ def load(path: Path, use: str = "auto") -> Loaded:
         arch=_arch_of(content),
         mean=tuple(given["mean"]),
         std=tuple(given["std"]),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=digest(path),
+        augment=_augment_of(content),
         notes=notes,
     )
+
+
+def find(path: Path) -> Path:
+    """Give the checkpoint file that a path means: a run folder stands for its ``last.pth``.
+
+    Raises:
+        UserError: no such file.
+
+    Source: elementary.
+    """
+    path = path / "last.pth" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    return path
+
+
+def digest(path: Path) -> str:
+    """Compute a file's SHA-256.
+
+    Source: elementary.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return _read_safetensors(path)
+        if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
+            return read_pickle(path)
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on the pickle protocol of files it then refuses
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -91,6 +133,8 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} needs Python code to load (a whole pickled model, or NumPy arrays): "
             "save model.state_dict() with torch.save and convert that"
         ) from error
+    except UserError:
+        raise
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise UserError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
     if not isinstance(content, Mapping):
@@ -104,9 +148,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
             content: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            for key, value in (file.metadata() or {}).items():
-                if key in ("arch", "architecture", "input"):
-                    content[key] = value
+            content |= {key: value for key, value in (file.metadata() or {}).items() if key in _TOLD}
     except SafetensorError as error:
         raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
     return content
@@ -122,7 +164,7 @@ def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tens
         return flat, "(top level)", ()
     key = next((k for k in wanted if _is_state(content.get(k))), None)
     if key is None:
-        names = ", ".join(sorted(map(str, content))[:12])
+        names = ", ".join(sorted(map(str, content))[:12]) or "nothing"
         raise UserError(f"{path} has no {'' if use == 'auto' else use + ' '}weights; its top level holds: {names}")
     notes = ()
     if averaged and raw and use == "auto":
@@ -161,9 +203,40 @@ def _arch_of(content: dict[str, Any]) -> str:
 
 
 def _input_of(content: dict[str, Any]) -> dict[str, list[float]]:
-    text = content.get("input")
-    if isinstance(text, str):
-        given = json.loads(text)
-        if isinstance(given, dict) and {"mean", "std"} <= given.keys():
-            return given
-    return _IMAGENET
+    """Normalisation: of our files, of timm's training arguments, or ImageNet's."""
+    text, args = content.get("input"), content.get("args")
+    given = json.loads(text) if isinstance(text, str) else None
+    if isinstance(given, dict) and {"mean", "std"} <= given.keys():
+        return given
+    told = {name: getattr(args, name, None) or _IMAGENET[name] for name in ("mean", "std")}
+    return {name: [float(value) for value in values] for name, values in told.items()}
+
+
+def _refuse_options(content: dict[str, Any], path: Path) -> None:
+    """Refuse networks that options have made another one without changing their tensors."""
+    text = content.get("options")
+    ours = json.loads(text) if isinstance(text, str) and text else {}
+    theirs = getattr(content.get("args"), "model_kwargs", None) or {}
+    changed = sorted((ours | theirs).keys() - HARMLESS) if isinstance(theirs, dict) else ["model_kwargs"]
+    if changed:
+        raise UserError(
+            f"{path} was trained with the option {', '.join(changed)}, "
+            "which changes the network in ways that Detectron2's ResNet cannot express"
+        )
+
+
+def _augment_of(content: dict[str, Any]) -> str:
+    """What our training recipe augmented with, as the tables name it."""
+    text = content.get("config") or content.get("recipe")
+    try:
+        recipe = yaml.safe_load(text) if isinstance(text, str) else None
+        augment, policy, baseline = recipe["augment"], recipe["policy"]["name"], recipe.get("baseline", {})
+        keep = "Keep" if augment["selective"] else ""
+    except (yaml.YAMLError, KeyError, TypeError):
+        return ""
+    names = {"cutout": "Cutout", "cutmix": "CutMix", "erasing": "RandomErasing"}
+    if augment["op"] == "paste":
+        return f"{keep}{policy}"
+    parts = [names.get(augment["op"], augment["op"]), policy, baseline.get("name", "none")]
+    found = [part for part in parts if part != "none"]
+    return keep * (augment["op"] != "none") + "+".join(found) if found else "plain"

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor
 
 from detection.arch import Arch
+from detection.built import load_weights, quiet, unfilled
 from detection.write import config_keys
 from keepcore.run.errors import UserError
 
 TOLERANCE = 1e-5
 STAGES = ("res2", "res3", "res4", "res5")
+ROI_HEAD = "res5, C4 head"
+
+
+def is_installed() -> bool:
+    """Whether Detectron2 is there.
+
+    Source: elementary.
+    """
+    return importlib.util.find_spec("detectron2") is not None
 
 
 def verify(
@@ -41,79 +49,51 @@ def verify(
         image_3HW: uint8 RGB; None: a fixed random one of 224 x 256.
 
     Returns:
-        Stage -> largest difference / largest feature, res2 to res5. Below 1e-5 is equal up to rounding.
+        Stage -> largest difference / largest feature: res2 to res5, and res5 as the RoI head of a C4 detector
+        where the network has bottlenecks. Below 1e-5 is equal up to rounding.
 
     Raises:
-        UserError: Detectron2 is not installed, or a backbone tensor was not filled from the file.
+        UserError: a backbone tensor was not filled from the file.
 
     Source: detectron2/checkpoint, detectron2/modeling; features of timm.create_model(features_only=True).
     """
+    import timm
+
     if image_3HW is None:
         seeded = torch.Generator().manual_seed(0)
         image_3HW = torch.randint(0, 256, (3, 224, 256), generator=seeded, dtype=torch.uint8)
     reference = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3, 4)).eval()
     reference.load_state_dict({k: v.float() for k, v in state.items() if not k.startswith("fc.")}, strict=True)
+    model = _detector(arch, weights, mean, std, "RetinaNet")
     with torch.no_grad():
         mean_C11, std_C11 = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
-        wanted = reference(((image_3HW.float() / 255 - mean_C11) / std_C11)[None])
-        model = _detectron2_model(arch, weights, mean, std)
+        wanted = dict(zip(STAGES, reference(((image_3HW.float() / 255 - mean_C11) / std_C11)[None]), strict=True))
         got = model.backbone.bottom_up(model.preprocess_image([{"image": image_3HW}]).tensor)
+        if arch.bottleneck:
+            head = _detector(arch, weights, mean, std, "GeneralizedRCNN").roi_heads.res5
+            wanted[ROI_HEAD], got[ROI_HEAD] = wanted["res5"], head(wanted["res4"])
     return {
-        stage: float((got[stage] - feature).abs().max() / feature.abs().max())
-        for stage, feature in zip(STAGES, wanted, strict=True)
+        stage: float((got[stage] - feature).abs().max() / feature.abs().max()) for stage, feature in wanted.items()
     }
 
 
-def _detectron2_model(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float]) -> Any:
-    """Build a small detector on the backbone and load the file the way train_net.py does."""
-    try:
-        from detectron2.checkpoint import DetectionCheckpointer
-        from detectron2.config import CfgNode, get_cfg
-        from detectron2.modeling import build_model
-    except ImportError as error:
-        raise UserError(
-            f"--verify needs Detectron2 ({error}): see the README, or convert without --verify"
-        ) from error
+def _detector(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float], kind: str) -> Any:
+    """Build a detector with small heads, RetinaNet or C4, and load the file the way train_net.py does."""
+    from detectron2.config import CfgNode, get_cfg
+    from detectron2.modeling import build_model
+
     cfg = get_cfg()
     cfg.merge_from_other_cfg(CfgNode(config_keys(arch, weights, mean, std)))
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
-    cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
-    cfg.MODEL.RESNETS.OUT_FEATURES = cfg.MODEL.FPN.IN_FEATURES = list(STAGES)
-    cfg.MODEL.FPN.OUT_CHANNELS = 8
-    cfg.MODEL.RETINANET.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
-    model = build_model(cfg).eval()
-    logging.getLogger("fvcore.common.checkpoint").setLevel(logging.ERROR)  # it lists the untrained FPN and heads
-    DetectionCheckpointer(model).load(str(weights))
+    cfg.MODEL.DEVICE, cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.LOAD_PROPOSALS = "cpu", kind, False
+    if kind == "RetinaNet":
+        cfg.MODEL.BACKBONE.NAME = "build_resnet_fpn_backbone"
+        cfg.MODEL.RESNETS.OUT_FEATURES = cfg.MODEL.FPN.IN_FEATURES = list(STAGES)
+        cfg.MODEL.FPN.OUT_CHANNELS = 8
+        cfg.MODEL.RETINANET.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
+    with quiet():
+        model = build_model(cfg).eval()
+    load_weights(model, weights)
     missing = unfilled(model, weights)
     if missing:
         raise UserError(f"Detectron2 left {len(missing)} backbone tensors unfilled, e.g. {missing[0]}")
     return model
-
-
-def unfilled(model: Any, weights: Path) -> list[str]:
-    """List backbone tensors of a Detectron2 model that do not carry the file's values.
-
-    Args:
-        model: a built and loaded detector; FPN, RetinaNet or C4.
-        weights: the converted .pth or .pkl.
-
-    Returns:
-        Names in the model, empty when every tensor was filled.
-
-    Source: detectron2 only warns about unfilled tensors.
-    """
-    if weights.suffix == ".pkl":
-        content = pickle.loads(weights.read_bytes())
-    else:
-        content = torch.load(weights, map_location="cpu", weights_only=True)
-    held = {name: torch.as_tensor(value) for name, value in content["model"].items()}
-    own = model.state_dict()
-    wrong = []
-    for name, tensor in held.items():
-        homes = [
-            key for key in own if (key.endswith(f".{name}") and "backbone" in key) or key == f"roi_heads.{name}"
-        ]
-        if not any(torch.equal(own[key].float().cpu(), tensor.float()) for key in homes):
-            wrong.append(name)
-    return wrong

@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Convert an ImageNet ResNet (ours, timm's, torchvision's) to a Detectron2 backbone."""
+"""Convert an ImageNet ResNet (ours, timm's, torchvision's) to a Detectron2 backbone.
+
+Exit code 0: written. 1: --verify found another network than timm's, nothing is written.
+2: cannot be converted, with the reason in one line.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +15,26 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # run from the checkout,
 
 
 def main() -> int:
-    """Parse the command line; exit code 0, 1 (verification failed) or 2 (cannot convert)."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", help=".pth, .pth.tar or .safetensors, or a run folder")
-    parser.add_argument("output", help="OUT.pth (tensors only) or OUT.pkl (the model zoo's form)")
+    """Parse the command line and convert; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help=".pth, .pth.tar, .bin or .safetensors, or a run folder")
+    parser.add_argument("output", type=Path, help="OUT.pth (tensors only) or OUT.pkl (the model zoo's form)")
     parser.add_argument("--arch", default="", help="architecture, where the file does not name it")
     parser.add_argument(
         "--use", default="auto", help="auto (averaged weights if any), ema, raw, or a top-level key"
     )
+    parser.add_argument("--keep-fc", action="store_true", help="carry the classifier over as linear.*")
     parser.add_argument("--verify", action="store_true", help="compare res2..res5 with timm through Detectron2")
-    arguments = parser.parse_args()
+    for name in ("mean", "std"):
+        text = f"{name} of the normalisation in RGB, of values in [0, 1], where the file does not tell"
+        parser.add_argument(f"--{name}", type=float, nargs=3, default=(), metavar=("R", "G", "B"), help=text)
+    asked = vars(parser.parse_args())
 
-    from detection.command import convert_file
+    from detection.command import Conversion, convert_file
     from keepcore.run.errors import guard
 
-    return guard(lambda: convert_file(arguments))
+    asked |= {"source": asked.pop("checkpoint"), "mean": tuple(asked["mean"]), "std": tuple(asked["std"])}
+    return guard(lambda: convert_file(Conversion(**asked)))
 
 
 if __name__ == "__main__":
