@@ -21,8 +21,8 @@ def split_options(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
         argv: arguments; None: those of the process.
 
     Returns:
-        Our flags, with ``--num-gpus`` spelt ``--num_gpus``; and the overrides: from the first KEY on (YAML config),
-        or from the first key=value on (LazyConfig).
+        Our flags, with ``--num-gpus`` spelt ``--num_gpus``; and the overrides: from the first KEY (YAML config) or
+        key=value (LazyConfig) on.
 
     Raises:
         UserError: a KEY without a value.

@@ -1,7 +1,7 @@
 """``python -m detection.reverse D2_CHECKPOINT OUT.{pth,safetensors}``: a detector's backbone back to timm's names.
 
-Takes what tools/convert_to_d2.py wrote and what train_net.py leaves behind (C4, FPN, RetinaNet). torchvision has the
-same names, so the result loads there too.
+Takes what tools/convert_to_d2.py wrote and what train_net.py leaves behind (C4, FPN, RetinaNet). torchvision has
+the same names, so the result loads there too.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def _settings(source: Path, given: str) -> dict[str, Any]:
         return {
             "format": cfg["INPUT"]["FORMAT"],
             "stride_in_1x1": model["RESNETS"]["STRIDE_IN_1X1"],
-            "mean": [value / 255 for value in model["PIXEL_MEAN"]],
-            "std": [value / 255 for value in model["PIXEL_STD"]],
+            "mean": [round(value / 255, 7) for value in model["PIXEL_MEAN"]],
+            "std": [round(value / 255, 7) for value in model["PIXEL_STD"]],
         }
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no config.yaml of train_net.py: {type(error).__name__} {error}") from error

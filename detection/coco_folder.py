@@ -1,0 +1,88 @@
+"""A COCO data set in the layout of DETECTRON2_DATASETS: names, ids, reading, writing. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from keepcore.run.demo.detection import CATEGORY_IDS, CATEGORY_NAMES
+from keepcore.run.errors import UserError
+
+COCO_NAMES = tuple(name.strip().replace("_", " ") for name in CATEGORY_NAMES)
+COCO_CATEGORIES = tuple({"id": i, "name": name} for i, name in zip(CATEGORY_IDS, COCO_NAMES, strict=True))
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Name the annotations of a split: ``ROOT/coco/annotations/instances_SPLIT.json``.
+
+    Source: detectron2/data/datasets/builtin.py.
+    """
+    return root / "coco" / "annotations" / f"instances_{split}.json"
+
+
+def image_folder(root: Path, split: str) -> Path:
+    """Name the images of a split; ``val2017_100`` are some of ``val2017``.
+
+    Source: detectron2/data/datasets/builtin.py.
+    """
+    return root / "coco" / (split.removesuffix("_100"))
+
+
+def read_annotations(path: Path) -> dict[str, Any]:
+    """Read a COCO annotation file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content: at least the lists ``images``, ``annotations``, ``categories``.
+
+    Raises:
+        UserError: missing, no JSON, or without one of the three lists.
+
+    Source: cocodataset.org's format.
+    """
+    if not path.is_file():
+        raise UserError(f"no annotations {path}")
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no JSON or was cut short: {error}") from error
+    lacking = [
+        key
+        for key in ("images", "annotations", "categories")
+        if not isinstance(content, dict) or not isinstance(content.get(key), list)
+    ]
+    if lacking:
+        raise UserError(f"{path} has no list {lacking[0]!r}: not COCO's object annotations")
+    return content
+
+
+def write_annotations(content: dict[str, Any], path: Path) -> None:
+    """Write a COCO annotation file, or leave the old one as it is.
+
+    Source: elementary.
+    """
+    from keepcore.run.checkpoint import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(content).encode())
+
+
+def place(source: Path, target: Path) -> None:
+    """Put an image into a data set: a hard link where the file system allows, a copy otherwise.
+
+    Source: elementary.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        if os.path.samefile(source, target) or source.read_bytes() == target.read_bytes():
+            return
+        raise UserError(f"{target} is there and is another image: give an empty output folder")
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,337 @@
+"""``python -m detection.collect OUTPUT_DIR ...``: Table 11 from what train_net.py left behind.
+
+A folder counts for the row that its config.yaml describes and the arm that its backbone was trained with (asked of
+the converted file; ``plain=DIR`` says it where the file cannot). Runs of one row and arm are seeds: mean, standard
+deviation and number. Runs that are not the full schedule, or have not finished, are shown and marked.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.rows import ROWS, SCHEDULE
+from keepcore.run.errors import UserError, guard
+
+PROG = "python -m detection.collect"
+MADE = "keepaugment.json"  # what detection.run notes in an OUTPUT_DIR
+METRIC = "bbox/AP"
+OTHER = "other"  # runs of configs that are no row
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Print Table 11 from OUTPUT_DIRs of train_net.py.
+
+    Attributes:
+        runs: the folders, or arm=folder.
+        metric: column of metrics.json: bbox/AP, bbox/AP50, bbox/APs, ...
+        form: how to print it: text, markdown, csv or json.
+        out: also write that to a file.
+    """
+
+    runs: tuple[str, ...]
+    metric: str = METRIC
+    form: str = "text"
+    out: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one OUTPUT_DIR says.
+
+    Attributes:
+        folder: its name.
+        row: short name, or "other".
+        arm: plain, CutMix, KeepCutMix, ...
+        value: the metric; NaN when nothing was detected.
+        iteration: of the evaluation.
+        iterations: of the schedule.
+        beta: RetinaNet's SMOOTH_L1_LOSS_BETA, or None.
+    """
+
+    folder: str
+    row: str
+    arm: str
+    value: float
+    iteration: int
+    iterations: int
+    beta: float | None = None
+
+    @property
+    def remark(self) -> str:
+        """Why the number is not one of Table 11; "" when it is."""
+        if math.isnan(self.value):
+            return "no detections (AP is NaN)"
+        if self.iteration < self.iterations - 1:
+            return f"unfinished: iteration {self.iteration} of {self.iterations}"
+        if self.row != OTHER and self.iterations < SCHEDULE:
+            return f"{self.iterations} iterations instead of {SCHEDULE}"
+        return ""
+
+
+def read_run(text: str, metric: str = METRIC) -> Run:
+    """Read one OUTPUT_DIR.
+
+    Args:
+        text: the folder, or arm=folder.
+        metric: column of metrics.json.
+
+    Raises:
+        UserError: no folder of train_net.py, not evaluated yet, or no such metric.
+
+    Source: detectron2/utils/events.py: one JSON object a line, in which NaN is allowed.
+    """
+    arm, _, path = text.rpartition("=")
+    folder = Path(path)
+    rows = read_metrics(folder)
+    evaluated = [row for row in rows if METRIC in row]
+    if not evaluated:
+        raise UserError(f"{folder}/metrics.json has no evaluation: has the run reached its end?")
+    last = evaluated[-1]
+    if metric not in last:
+        known = ", ".join(key for key in last if key.startswith("bbox/") and "-" not in key)
+        raise UserError(f"metric: no {metric!r} in {folder}/metrics.json, but {known}")
+    row, iterations, beta = _row_of(folder)
+    return Run(
+        folder=folder.name,
+        row=row,
+        arm=arm or _arm_of(folder),
+        value=float(last[metric]),
+        iteration=int(last.get("iteration", 0)),
+        iterations=iterations,
+        beta=beta,
+    )
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read train_net.py's metrics.json; a last line cut short by a crash is left out.
+
+    Raises:
+        UserError: no such file, or no JSON in it.
+
+    Source: see :func:`read_run`.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"no {path}: give an OUTPUT_DIR of train_net.py")
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}: {error}") from error
+    return rows
+
+
+def _row_of(folder: Path) -> tuple[str, int, float | None]:
+    """Find the row that a folder's config describes, its iterations, RetinaNet's beta."""
+    import yaml
+
+    path = folder / "config.yaml"
+    try:
+        cfg = yaml.safe_load(path.read_text())
+        model, iterations = cfg["MODEL"], int(cfg["SOLVER"]["MAX_ITER"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return OTHER, 0, None
+    retina = model["META_ARCHITECTURE"] == "RetinaNet"
+    kind = "retinanet" if retina else "fpn" if "fpn" in model["BACKBONE"]["NAME"] else "c4"
+    row = f"{kind}_r{model['RESNETS']['DEPTH']}"
+    beta = float(model["RETINANET"]["SMOOTH_L1_LOSS_BETA"]) if retina else None
+    return (row if row in ROWS else OTHER), iterations, beta
+
+
+def _arm_of(folder: Path) -> str:
+    """Ask detection.run's note, then the weights that the config names."""
+    import yaml
+
+    if (folder / MADE).is_file():
+        return str(json.loads((folder / MADE).read_text())["arm"])
+    try:
+        weights = Path(yaml.safe_load((folder / "config.yaml").read_text())["MODEL"]["WEIGHTS"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return "unnamed"
+    if not weights.is_file():
+        return weights.stem or "random"
+    from detection.write import read
+
+    return str(read(weights)[1].get("augment") or weights.stem)
+
+
+def mean_std(values: Sequence[float]) -> str:
+    """Write ``40.70 ± 0.14 (3)``; one value without deviation; "-" for none.
+
+    Example:
+        >>> mean_std([40.0, 41.0])
+        '40.50 ± 0.71 (2)'
+
+    Source: elementary; the standard deviation is the sample's.
+    """
+    if not values:
+        return "-"
+    mean = statistics.fmean(values)
+    return f"{mean:.2f} ± {statistics.stdev(values):.2f} ({len(values)})" if len(values) > 1 else f"{mean:.2f}"
+
+
+def arms_of(runs: Sequence[Run]) -> list[str]:
+    """List the arms, plain first.
+
+    Source: elementary.
+    """
+    return sorted({run.arm for run in runs}, key=lambda arm: (arm != "plain", "Keep" in arm, arm))
+
+
+def tabulate(runs: Sequence[Run], metric: str = METRIC) -> tuple[list[str], list[list[str]]]:
+    """Lay the table out.
+
+    Args:
+        runs: from :func:`read_run`.
+        metric: the paper's columns are box AP and stay empty for any other.
+
+    Returns:
+        Header and lines: a row of the paper each, then runs of other configs. A ``*`` marks numbers that are not
+        those of the full schedule.
+
+    Source: Table 11; detectron2's MODEL_ZOO.md.
+    """
+    arms = arms_of(runs)
+    header = [
+        f"row, {metric}",
+        "paper: baseline",
+        "zoo today",
+        "paper: KeepCutMix",
+        *(f"ours: {arm}" for arm in arms),
+    ]
+    lines = []
+    for name in [*ROWS, *([OTHER] if any(run.row == OTHER for run in runs) else [])]:
+        row = ROWS.get(name)
+        known = row is not None and metric == METRIC
+        line = [row.title, *(f"{v:.1f}" for v in (row.paper, row.zoo, row.keep))] if row and known else []
+        line = line or [row.title if row else OTHER, "-", "-", "-"]
+        for arm in arms:
+            found = [run for run in runs if (run.row, run.arm) == (name, arm)]
+            text = mean_std([run.value for run in found if not math.isnan(run.value)])
+            line.append(text + "*" * any(run.remark for run in found))
+        lines.append(line)
+    return header, lines
+
+
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """List what a reader must know about single runs.
+
+    Source: elementary; for beta, detectron2's commit that changed RetinaNet's loss after the paper's baseline.
+    """
+    found = [f"* {run.folder}: {run.remark}" for run in runs if run.remark]
+    found += [
+        f"{run.folder}: SMOOTH_L1_LOSS_BETA {run.beta}, that of the paper's baseline; the zoo today has 0.0"
+        for run in runs
+        if run.beta
+    ]
+    return found
+
+
+def _text(header: list[str], lines: list[list[str]], notes: list[str], runs: Sequence[Run]) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Table 11")
+    for name in header:
+        table.add_column(name)
+    for line in lines:
+        table.add_row(*line)
+    console = Console(file=io.StringIO(), width=max(100, 24 * len(header)))
+    console.print(table)
+    return "\n".join([str(console.file.getvalue()).rstrip(), *notes])  # type: ignore[attr-defined]
+
+
+def _markdown(header: list[str], lines: list[list[str]], notes: list[str], runs: Sequence[Run]) -> str:
+    table = [header, ["---"] * len(header), *lines]
+    text = "\n".join(f"| {' | '.join(cell.replace('*', chr(92) + '*') for cell in line)} |" for line in table)
+    return "\n".join([text, *(["", *(f"- {note.lstrip('* ')}" for note in notes)] if notes else [])])
+
+
+def _csv(header: list[str], lines: list[list[str]], notes: list[str], runs: Sequence[Run]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *lines])
+    return text.getvalue().rstrip()
+
+
+def _json(header: list[str], lines: list[list[str]], notes: list[str], runs: Sequence[Run]) -> str:
+    rows = []
+    for name in [*ROWS, OTHER]:
+        row = ROWS.get(name)
+        paper = {"paper": row.paper, "zoo": row.zoo, "paper_keepcutmix": row.keep} if row else {}
+        ours = [
+            {
+                "folder": run.folder,
+                "arm": run.arm,
+                "value": None if math.isnan(run.value) else run.value,
+                "iteration": run.iteration,
+                "iterations": run.iterations,
+                "remark": run.remark,
+            }
+            for run in runs
+            if run.row == name
+        ]
+        rows.append({"row": name, **paper, "runs": ours})
+    return json.dumps(rows, indent=1, allow_nan=False)
+
+
+FORMS = {"text": _text, "markdown": _markdown, "csv": _csv, "json": _json}
+
+
+def collect(config: CollectConfig) -> str:
+    """Read the runs and write the table.
+
+    Args:
+        config: of the command.
+
+    Raises:
+        UserError: unknown form, or a folder that is none of train_net.py's.
+
+    Source: elementary.
+    """
+    from keepcore.run.errors import nearest
+
+    if config.form not in FORMS:
+        raise UserError(f"form: no {config.form!r}{nearest(config.form, FORMS)}: one of {', '.join(FORMS)}")
+    runs = [read_run(text, config.metric) for text in config.runs]
+    text = FORMS[config.form](*tabulate(runs, config.metric), remarks(runs), runs)
+    if config.out:
+        from keepcore.run.checkpoint import replacing
+
+        with replacing(Path(config.out)) as file:
+            file.write((text + "\n").encode())
+    return text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line and collect; returns the exit code."""
+
+    def command() -> None:
+        from keepcore.run.cli import parse
+
+        print(collect(parse(CollectConfig, _name_runs(argv), prog=PROG, description=str(__doc__))))
+
+    return guard(command)
+
+
+def _name_runs(argv: Sequence[str] | None) -> list[str]:
+    """Let the folders be given without a flag."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    return [f"--runs={json.dumps(words[:count])}"] * bool(count) + words[count:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
