@@ -7,6 +7,7 @@ deviation and number. Runs that are not the full schedule, or have not finished,
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from detection.rows import ROWS, SCHEDULE
 from keepcore.run.errors import UserError, guard
@@ -100,15 +101,15 @@ def read_run(text: str, metric: str = METRIC) -> Run:
     if metric not in last:
         known = ", ".join(key for key in last if key.startswith("bbox/") and "-" not in key)
         raise UserError(f"metric: no {metric!r} in {folder}/metrics.json, but {known}")
-    row, iterations, beta = _row_of(folder)
+    found = _settings(folder)
     return Run(
         folder=folder.name,
-        row=row,
-        arm=arm or _arm_of(folder),
+        row=found.row,
+        arm=arm or _arm_of(folder, found.weights),
         value=float(last[metric]),
         iteration=int(last.get("iteration", 0)),
-        iterations=iterations,
-        beta=beta,
+        iterations=found.iterations,
+        beta=found.beta,
     )
 
 
@@ -134,38 +135,59 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _row_of(folder: Path) -> tuple[str, int, float | None]:
-    """Find the row that a folder's config describes, its iterations, RetinaNet's beta."""
+class _Settings(NamedTuple):
+    row: str = OTHER
+    iterations: int = 0
+    beta: float | None = None
+    weights: str = ""
+
+
+def _settings(folder: Path) -> _Settings:
+    """Read which row a folder's config describes, how long it trains, and from what."""
     import yaml
 
-    path = folder / "config.yaml"
     try:
-        cfg = yaml.safe_load(path.read_text())
-        model, iterations = cfg["MODEL"], int(cfg["SOLVER"]["MAX_ITER"])
+        cfg = yaml.safe_load((folder / "config.yaml").read_text())
+        return _of_yaml(cfg) if "MODEL" in cfg else _of_lazy(cfg)
     except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return OTHER, 0, None
+        return _Settings()
+
+
+def _of_yaml(cfg: dict[str, Any]) -> _Settings:
+    model = cfg["MODEL"]
     retina = model["META_ARCHITECTURE"] == "RetinaNet"
     kind = "retinanet" if retina else "fpn" if "fpn" in model["BACKBONE"]["NAME"] else "c4"
-    row = f"{kind}_r{model['RESNETS']['DEPTH']}"
     beta = float(model["RETINANET"]["SMOOTH_L1_LOSS_BETA"]) if retina else None
-    return (row if row in ROWS else OTHER), iterations, beta
+    return _Settings(_row(kind, model["RESNETS"]["DEPTH"]), int(cfg["SOLVER"]["MAX_ITER"]), beta, model["WEIGHTS"])
 
 
-def _arm_of(folder: Path) -> str:
+def _of_lazy(cfg: dict[str, Any]) -> _Settings:
+    model, train = cfg["model"], cfg["train"]
+    retina, resnet = model["_target_"].endswith("RetinaNet"), model["backbone"].get("bottom_up")
+    kind = "retinanet" if retina else "fpn" if resnet else "c4"
+    resnet = resnet or model["backbone"]
+    beta = float(model.get("smooth_l1_beta", 0.0)) if retina else None
+    depth = resnet.get("stages", {}).get("depth")  # a TimmBackbone has none, and is no row
+    weights = resnet.get("checkpoint") or train["init_checkpoint"]
+    return _Settings(_row(kind, depth), int(train["max_iter"]), beta, weights)
+
+
+def _row(kind: str, depth: Any) -> str:
+    return f"{kind}_r{depth}" if f"{kind}_r{depth}" in ROWS else OTHER
+
+
+def _arm_of(folder: Path, weights: str) -> str:
     """Ask detection.run's note, then the weights that the config names."""
-    import yaml
-
     if (folder / MADE).is_file():
         return str(json.loads((folder / MADE).read_text())["arm"])
-    try:
-        weights = Path(yaml.safe_load((folder / "config.yaml").read_text())["MODEL"]["WEIGHTS"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return "unnamed"
-    if not weights.is_file():
-        return weights.stem or "random"
-    from detection.write import read
+    path = Path(weights)
+    told = ""
+    if path.suffix in (".pth", ".pkl") and path.is_file():
+        from detection.write import read
 
-    return str(read(weights)[1].get("augment") or weights.stem)
+        with contextlib.suppress(UserError):  # of another kind: its name must do
+            told = str(read(path)[1].get("augment", ""))
+    return told or path.stem or "random"
 
 
 def mean_std(values: Sequence[float]) -> str:

@@ -1,0 +1,8 @@
+"""Faster R-CNN R101-FPN of Table 11 for lazyconfig_train_net.py; the same as faster_rcnn_R_101_FPN_3x.yaml.
+
+python lazyconfig_train_net.py --config-file faster_rcnn_R_101_FPN_3x.py train.init_checkpoint=CONVERTED.pth
+"""
+
+from detection.lazy import table11
+
+model, dataloader, optimizer, lr_multiplier, train = table11("fpn", 101)

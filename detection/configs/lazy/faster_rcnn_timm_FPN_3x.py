@@ -1,0 +1,13 @@
+"""Faster R-CNN with FPN on any timm backbone, for lazyconfig_train_net.py.
+
+    python lazyconfig_train_net.py --config-file faster_rcnn_timm_FPN_3x.py model.backbone.bottom_up.checkpoint=RUN
+
+and ``model.backbone.bottom_up.name=convnext_tiny`` for another network.
+
+The schedule and SGD are those of the ResNet rows. ConvNeXt and strongly regularised ResNets are usually fine-tuned
+with AdamW and a smaller learning rate: take optimizer from detectron2/configs/common/optim.py for that.
+"""
+
+from detection.lazy import timm_fpn
+
+model, dataloader, optimizer, lr_multiplier, train = timm_fpn("resnet50d")
