@@ -146,8 +146,12 @@ def _settings(folder: Path) -> _Settings:
     """Read which row a folder's config describes, how long it trains, and from what."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Leaves out the Python objects that a LazyConfig's dump names."""
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: None)  # type: ignore
     try:
-        cfg = yaml.safe_load((folder / "config.yaml").read_text())
+        cfg = yaml.load((folder / "config.yaml").read_text(), Loader)
         return _of_yaml(cfg) if "MODEL" in cfg else _of_lazy(cfg)
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return _Settings()
@@ -341,18 +345,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and collect; returns the exit code."""
 
     def command() -> None:
+        from detection.options import name_runs
         from keepcore.run.cli import parse
 
-        print(collect(parse(CollectConfig, _name_runs(argv), prog=PROG, description=str(__doc__))))
+        print(collect(parse(CollectConfig, name_runs(argv), prog=PROG, description=str(__doc__))))
 
     return guard(command)
-
-
-def _name_runs(argv: Sequence[str] | None) -> list[str]:
-    """Let the folders be given without a flag."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-    return [f"--runs={json.dumps(words[:count])}"] * bool(count) + words[count:]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,16 @@ def get_option(options: Sequence[str], key: str) -> str | None:
     """
     found = [value for name, value in zip(options[::2], options[1::2], strict=False) if name == key]
     return found[-1] if found else None
+
+
+def name_runs(argv: Sequence[str] | None) -> list[str]:
+    """Let the folders at the front be given without a flag: ``A B --out F`` means ``--runs [A, B] --out F``.
+
+    Source: elementary.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    return [f"--runs={json.dumps(words[:count])}"] * bool(count) + words[count:]
 
 
 def _begins(words: list[str], index: int, word: str) -> bool:

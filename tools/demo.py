@@ -86,9 +86,8 @@ def draw(chain: Chain, data: Path) -> None:
     region_sheet(chain.out / "pretrain_keepcutmix" / "last.pth", chain.out / "regions.png")
     coco = data / "detection" / "coco"
     annotations = coco / "annotations" / "instances_val2017.json"
-    detection_sheet(
-        chain.out / "detect_keepcutmix", annotations, coco / "val2017", chain.out / "detections.png", scale=2
-    )
+    runs = [chain.out / "detect_keepcutmix"]
+    detection_sheet(runs, annotations, coco / "val2017", chain.out / "detections.png", scale=2)
 
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>KeepAugment demo</title>
@@ -99,7 +98,8 @@ compares nothing: differences between the arms are within the noise of one short
 <table><tr><th>task<th>arm<th>result</tr>{rows}</table>
 <h2>Where CutMix cuts</h2><p>Rows: image with the plain box (red) and the selective one (green) of the same draw;
 saliency (square root); plain result; selective result.</p><img src="regions.png" alt="regions">
-<h2>Detections</h2><p>White: annotation. Green: Faster R-CNN from the KeepCutMix backbone, score above 0.5.</p>
+<h2>Detections</h2><p>Faster R-CNN from the KeepCutMix backbone, score above 0.5. White: annotation. Green: right
+(class and IoU of 0.5). Red: wrong.</p>
 <img src="detections.png" alt="detections">
 <h2>Ranked lists</h2><p>Grey: query. Green: same identity from another camera. Red: somebody else.</p>
 <img src="ranked.png" alt="ranked lists">
