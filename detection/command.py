@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def convert_file(asked: Conversion) -> int:
             return 1
         os.replace(hidden, asked.output)
     finally:
-        hidden.unlink(missing_ok=True)
+        with suppress(OSError):  # it was moved, or could not be written
+            hidden.unlink()
     _explain(asked, loaded, name, arch, len(converted))
     return 0
 

@@ -17,7 +17,7 @@ import yaml
 from torch import Tensor
 
 from detection.pickles import read_pickle
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
@@ -136,7 +136,7 @@ def _read(path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is damaged or no checkpoint: {one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}: save model.state_dict() instead")
     return dict(content)

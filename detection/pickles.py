@@ -25,10 +25,14 @@ _ALLOWED = {
 }
 
 
+class _Code(Exception):
+    """The file asks for something besides arrays."""
+
+
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise _Code(f"{module}.{name}")
         return super().find_class(module, name)
 
 
@@ -49,7 +53,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             content = _ArraysOnly(file, encoding="latin1").load()
-    except pickle.UnpicklingError as error:
+    except _Code as error:
         raise UserError(
             f"{path} needs Python code to load ({error}), which is not run: "
             "save model.state_dict() with torch.save and use that"

@@ -78,7 +78,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {name: value for name, value in model.items() if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(
-            f"{path} holds no weights; its top level holds: {', '.join(sorted(map(str, content))[:8])}"
+            f"{path} is no Detectron2 file (its top level holds: {', '.join(sorted(map(str, content))[:8])}): "
+            "tools/convert_to_d2.py makes one"
         )
     return tensors, json.loads(content.get(PROVENANCE, "{}"))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 
 
 @contextmanager
@@ -38,10 +38,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot write {path}: {reason}; an older file is unchanged") from error
+        raise UserError(f"cannot write {path}: {one_line(error)}; an older file is unchanged") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it was moved, or its folder is none
+            temporary.unlink()
 
 
 def save(content: dict[str, Any], path: Path) -> None:
@@ -81,7 +81,7 @@ def load(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds Python objects besides tensors: not one of our checkpoints") from error
     except (RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is damaged or no checkpoint: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint")
     return content

@@ -1,19 +1,14 @@
-"""The six configs of Table 11: what they differ in, that weights fill them, that train_net.py runs them."""
+"""The six configs of Table 11: what they differ in, that weights fill them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 
-from detection.launch import train_net
+from detection.rows import CONFIGS, QUICK, ROWS
 
-CONFIGS = Path(__file__).parents[2] / "detection" / "configs"
-ROWS = sorted(path.stem for path in CONFIGS.glob("*_3x.yaml"))
+NAMES = sorted(path.stem for path in CONFIGS.glob("*_3x.yaml"))
 OURS = {"INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.WEIGHTS"}
 UNUSED = {"OUTPUT_DIR", "MODEL.ROI_MASK_HEAD.NUM_CONV"}
 
@@ -35,10 +30,43 @@ def config(path):
 
 
 def test_there_are_six():
-    assert len(ROWS) == 6
+    assert len(NAMES) == 6
+    assert sorted(row.config for row in ROWS.values()) == NAMES
 
 
-@pytest.mark.parametrize("row", ROWS)
+def test_they_stand_alone_and_can_be_copied(tmp_path, monkeypatch, capsys):
+    """No _BASE_, no path: the files work from any folder."""
+    from detection import rows
+
+    assert rows.main(["--copy", str(tmp_path / "mine")]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 6
+    monkeypatch.chdir(tmp_path)
+    for line, row in zip(listed, ROWS.values(), strict=True):
+        path = Path(line.split()[-1])
+        assert path.parent == tmp_path / "mine"
+        assert "_BASE_" not in path.read_text()
+        assert config(path) == config(row.path)
+        assert str(row.paper) in line
+        assert str(row.keep) in line
+    (tmp_path / "mine" / f"{NAMES[0]}.yaml").write_text("mine: 1")
+    assert rows.main(["--copy", str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine" / f"{NAMES[0]}.yaml").read_text() == "mine: 1"
+
+
+def test_quick_overrides_are_keys_of_detectron2():
+    from detectron2.config import get_cfg
+
+    from detection.rows import quick_options
+
+    cfg = get_cfg()
+    cfg.merge_from_list(quick_options())
+    assert cfg.SOLVER.MAX_ITER == QUICK["SOLVER.MAX_ITER"] == 2
+    assert cfg.SOLVER.STEPS == ()
+    assert cfg.INPUT.MIN_SIZE_TRAIN == (128,)
+
+
+@pytest.mark.parametrize("row", NAMES)
 def test_differs_from_the_model_zoo_in_the_five_keys_only(row):
     from detectron2 import model_zoo
 
@@ -48,28 +76,13 @@ def test_differs_from_the_model_zoo_in_the_five_keys_only(row):
     assert different - UNUSED == OURS
 
 
-@pytest.fixture(scope="session")
-def backbones(tmp_path_factory):
-    """Converted random R18, R50 and R101."""
-    from detection.arch import ARCHS
-    from detection.convert import convert
-    from detection.write import write
-
-    made = {}
-    for depth in (18, 50, 101):
-        name = f"resnet{depth}"
-        made[depth] = tmp_path_factory.mktemp("weights") / f"{name}.pth"
-        write(convert(timm.create_model(name).state_dict(), ARCHS[name]), made[depth], {})
-    return made
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", NAMES)
 def test_every_backbone_tensor_is_filled(row, backbones):
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.modeling import build_model
 
-    from detection.verify import unfilled
+    from detection.built import unfilled
 
     cfg = config(CONFIGS / f"{row}.yaml")
     cfg.MODEL.DEVICE = "cpu"
@@ -82,19 +95,3 @@ def test_every_backbone_tensor_is_filled(row, backbones):
     parts = ("backbone.bottom_up.", "backbone.", "roi_heads.res5.")
     own = [k for k in model.state_dict() if k.startswith(parts) and (".res" in k or ".stem" in k)]
     assert len(own) == len(held)
-
-
-@pytest.mark.slow
-def test_the_unmodified_train_net_trains_and_evaluates(backbones, demo, tmp_path):
-    env = {**os.environ, "DETECTRON2_DATASETS": str(demo / "detection"), "OMP_NUM_THREADS": "2"}
-    argv = ["--num-gpus", "0", "--config-file", str(CONFIGS / "demo_faster_rcnn_R_18_FPN.yaml")]
-    argv += ["MODEL.WEIGHTS", str(backbones[18]), "SOLVER.MAX_ITER", "2", "SOLVER.STEPS", "()"]
-    argv += ["SOLVER.IMS_PER_BATCH", "2", "OUTPUT_DIR", str(tmp_path), "DATALOADER.NUM_WORKERS", "0"]
-    argv += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
-    done = subprocess.run(
-        [sys.executable, str(train_net()), *argv], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    last = json.loads((tmp_path / "metrics.json").read_text().splitlines()[-1])
-    assert "bbox/AP50" in last
-    assert (tmp_path / "model_final.pth").is_file()
