@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from keepcore.run.demo.detection import CATEGORY_IDS, CATEGORY_NAMES
 from keepcore.run.errors import UserError
 
@@ -70,6 +72,15 @@ def write_annotations(content: dict[str, Any], path: Path) -> None:
 
     with replacing(path) as file:
         file.write(json.dumps(content).encode())
+
+
+def seen_size(image: Image.Image) -> tuple[int, int]:
+    """Give width and height as a reader that heeds EXIF sees them; Detectron2's does, and demands these.
+
+    Source: detectron2/data/detection_utils.py.
+    """
+    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size
 
 
 def place(source: Path, target: Path) -> None:

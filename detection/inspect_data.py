@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from detection.coco_folder import COCO_CATEGORIES, annotation_file, image_folder, read_annotations
+from detection.coco_folder import COCO_CATEGORIES, annotation_file, image_folder, read_annotations, seen_size
 from keepcore.run.errors import UserError
 
 # images, annotations, images with objects
@@ -85,7 +85,7 @@ def _image_fault(image: dict[str, Any], path: Path, decode: bool) -> str:
         return "are missing"
     try:
         with Image.open(path) as opened:
-            size = opened.size
+            size = seen_size(opened)
             if decode:
                 opened.load()
     except (OSError, SyntaxError):

@@ -14,13 +14,13 @@ from detection.coco_folder import (
     annotation_file,
     image_folder,
     place,
+    seen_size,
     write_annotations,
 )
 from keepcore.run.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _SLACK = 0.01  # a box may stick out of the image by this share: writers round
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> dict[str, int]:
@@ -103,11 +103,9 @@ def read_names(data_yaml: Path) -> tuple[str, ...]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height as a reader that heeds EXIF sees them; Detectron2's does."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112) in _TURNED
-            return (image.height, image.width) if turned else image.size
+            return seen_size(image)
     except OSError as error:
         raise UserError(f"cannot read the image {path}: {error}") from error
 
