@@ -12,7 +12,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-detectron2.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1): make PYTHON=python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[suite,detection,onnx,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[suite,detection,fast-coco,onnx,dev]'
 	@# Detectron2 has no release on PyPI that pip accepts for this Python; one that is already there is left alone.
 	$(BIN)/python -c 'import detectron2' 2>/dev/null || \
 	  $(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --require-hashes --only-binary=:all: \
