@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def convert_file(asked: Conversion) -> int:
     converted = convert(loaded.state, arch, keep_fc=asked.keep_fc)
     made = _provenance(asked, loaded, name, arch)
     for note in (*loaded.notes, *([f"warning: {warning}"] if warning else [])):
-        print(note)
+        print(note, file=sys.stderr)
     hidden = asked.output.with_name(f".{asked.output.stem}.{os.getpid()}{asked.output.suffix}")
     try:
         write(converted, hidden, made)
@@ -81,7 +82,7 @@ def convert_file(asked: Conversion) -> int:
 
 
 def is_made(asked: Conversion) -> bool:
-    """Whether the output is there already and was made from this very checkpoint with these options.
+    """Whether the output is there already: from this very checkpoint, the same weights of it and architecture.
 
     Source: elementary.
     """

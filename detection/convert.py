@@ -8,18 +8,9 @@ import torch
 from torch import Tensor
 
 from detection.arch import ARCHS, DEPTHS, Arch, expected_shapes
+from detection.names import to_detectron2
 from keepcore.run.errors import UserError, nearest
 
-_TAIL = r"(weight|bias|running_mean|running_var)"
-_RENAMES = (
-    (re.compile(r"fc\.(weight|bias)"), r"linear.\1"),
-    (re.compile(r"conv1\.weight"), r"stem.conv1.weight"),
-    (re.compile(rf"bn1\.{_TAIL}"), r"stem.conv1.norm.\1"),
-    (re.compile(r"layer(\d)\.(\d+)\.conv(\d)\.weight"), r"res\1.\2.conv\3.weight"),
-    (re.compile(rf"layer(\d)\.(\d+)\.bn(\d)\.{_TAIL}"), r"res\1.\2.conv\3.norm.\4"),
-    (re.compile(r"layer(\d)\.(\d+)\.downsample\.0\.weight"), r"res\1.\2.shortcut.weight"),
-    (re.compile(rf"layer(\d)\.(\d+)\.downsample\.1\.{_TAIL}"), r"res\1.\2.shortcut.norm.\3"),
-)
 # What a name in the checkpoint gives away about a network that Detectron2's ResNet cannot express.
 _SIGNS = (
     (r"conv1\.\d+\.weight", "a deep stem of 3x3 convolutions (resnet*d, *c, *s, *t); Detectron2 has one 7x7"),
@@ -138,7 +129,7 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked") or (name.startswith("fc.") and not keep_fc):
             continue
-        renamed = rename(name)
+        renamed = to_detectron2(name)
         if renamed is None:
             unknown.append(name)
             continue
@@ -152,19 +143,6 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise UserError(f"{name} has negative variances: the file is damaged")
     return converted
-
-
-def rename(name: str) -> str | None:
-    """Give a tensor's Detectron2 name, or None when it has none.
-
-    Source: see :func:`convert`.
-    """
-    for pattern, target in _RENAMES:
-        match = pattern.fullmatch(name)
-        if match:
-            renamed = match.expand(target)
-            return re.sub(r"^res(\d)", lambda m: f"res{int(m[1]) + 1}", renamed)
-    return None
 
 
 def _refuse(state: dict[str, Tensor]) -> None:

@@ -7,7 +7,6 @@ the same names, so the result loads there too.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROG = "python -m detection.reverse"
-_TAIL = r"(weight|bias|running_mean|running_var)"
-_RENAMES = (
-    (re.compile(r"linear\.(weight|bias)"), r"fc.\1"),
-    (re.compile(r"stem\.conv1\.weight"), r"conv1.weight"),
-    (re.compile(rf"stem\.conv1\.norm\.{_TAIL}"), r"bn1.\1"),
-    (re.compile(r"res(\d)\.(\d+)\.conv(\d)\.weight"), r"layer\1.\2.conv\3.weight"),
-    (re.compile(rf"res(\d)\.(\d+)\.conv(\d)\.norm\.{_TAIL}"), r"layer\1.\2.bn\3.\4"),
-    (re.compile(r"res(\d)\.(\d+)\.shortcut\.weight"), r"layer\1.\2.downsample.0.weight"),
-    (re.compile(rf"res(\d)\.(\d+)\.shortcut\.norm\.{_TAIL}"), r"layer\1.\2.downsample.1.\3"),
-)
 
 
 @dataclass(frozen=True)
@@ -65,29 +54,18 @@ def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
     from detection.arch import expected_shapes
     from detection.built import resnet_tensors
     from detection.convert import infer
+    from detection.names import to_timm
 
     homes = resnet_tensors(state) or {name: name for name in state}
-    renamed = {new: state[full] for short, full in homes.items() if (new := rename(short))}
+    renamed = {new: state[full] for short, full in homes.items() if (new := to_timm(short))}
     if "conv1.weight" not in renamed:
         raise UserError(f"no stem.conv1.weight, so no ResNet of Detectron2; names begin: {sorted(state)[:3]}")
     arch = infer(renamed)
     for short, shape in expected_shapes(arch).items():
-        new = rename(short)
+        new = to_timm(short)
         if new not in renamed or tuple(renamed[new].shape) != shape:
             raise UserError(f"{short} is missing or no tensor of {shape}: not a whole ResNet-{arch.depth}")
     return renamed
-
-
-def rename(name: str) -> str | None:
-    """Give a tensor's timm name, or None when it has none.
-
-    Source: see :func:`backbone`.
-    """
-    for pattern, target in _RENAMES:
-        match = pattern.fullmatch(name)
-        if match:
-            return re.sub(r"^layer(\d)", lambda m: f"layer{int(m[1]) - 1}", match.expand(target))
-    return None
 
 
 def reverse(config: ReverseConfig) -> Path:
