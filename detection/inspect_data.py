@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from detection.coco_folder import COCO_CATEGORIES, annotation_file, image_folder, read_annotations, seen_size
 from keepcore.run.errors import UserError
+from keepcore.run.progress import tracked
 
 # images, annotations, images with objects
 PUBLISHED = {"train2017": (118287, 860001, 117266), "val2017": (5000, 36781, 4952)}
@@ -72,7 +71,7 @@ def _image_problems(images: list[dict[str, Any]], folder: Path, decode: bool) ->
     for key in ("id", "file_name"):
         yield from _twice(images, key)
     found: dict[str, list[str]] = {}
-    for image in track(images, folder.name, console=Console(stderr=True), transient=True):
+    for image in tracked(images, folder.name):
         fault = _image_fault(image, folder / image["file_name"], decode)
         if fault:
             found.setdefault(fault, []).append(image["file_name"])

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from keepcore.run.errors import UserError, guard
+from keepcore.run.sheets import boxed, heat, picture, sheet
 
-CELL, GAP = 96, 6
+CELL = 96
 
 
 def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: int = 3) -> None:
@@ -31,7 +32,6 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     Source: Gong et al., CVPR 2021, Figure 1.
     """
     import torch
-    from PIL import Image
 
     from keepcore import anywhere, build_keep
     from keepcore.run.images import Normalize
@@ -55,18 +55,15 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     kept = selective(model, clean_BCHW, labels_B, generator=draws[0])
     random = plain(model, clean_BCHW, labels_B, generator=draws[1])
     map_BHW = selective.map_of(model, clean_BCHW, labels_B)
-    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, 4 * (CELL + GAP) + GAP), "white")
-    for column in range(columns):
-        boxed = normalize.undo(clean_BCHW[column])
-        rows = [
-            _boxed(boxed, [(random.boxes_B4[column], (220, 40, 40)), (kept.boxes_B4[column], (30, 200, 70))]),
-            _heat(map_BHW[column]),
-            _picture(normalize.undo(random.images_BCHW[column])),
-            _picture(normalize.undo(kept.images_BCHW[column])),
-        ]
-        for row, cell in enumerate(rows):
-            sheet.paste(cell, (GAP + column * (CELL + GAP), GAP + row * (CELL + GAP)))
-    sheet.save(out)
+    size = (CELL, CELL)
+    both = [((random.boxes_B4[i], (220, 40, 40)), (kept.boxes_B4[i], (30, 200, 70))) for i in range(columns)]
+    rows = [
+        [boxed(normalize.undo(clean_BCHW[i]), size, both[i]) for i in range(columns)],
+        [heat(map_HW, size) for map_HW in map_BHW],
+        [picture(normalize.undo(image_CHW), size) for image_CHW in random.images_BCHW],
+        [picture(normalize.undo(image_CHW), size) for image_CHW in kept.images_BCHW],
+    ]
+    sheet(rows).save(out)
 
 
 def fidelity_sheet(titles: Sequence[str], looked: Sequence[Sequence[Any]], out: Path, columns: int = 8) -> None:
@@ -80,55 +77,16 @@ def fidelity_sheet(titles: Sequence[str], looked: Sequence[Sequence[Any]], out: 
 
     Source: Gong et al., CVPR 2021, Figure 1.
     """
-    from PIL import Image, ImageDraw
-
     clean_BCHW, map_BHW, _ = looked[0]
-    count = min(columns, len(clean_BCHW))
+    count, size = min(columns, len(clean_BCHW)), (CELL, CELL)
     chosen = [i * len(clean_BCHW) // count for i in range(count)]
     rows = [
-        ("clean", [_picture(clean_BCHW[i]) for i in chosen]),
-        ("saliency", [_heat(map_BHW[i]) for i in chosen]),
+        [picture(clean_BCHW[i], size) for i in chosen],
+        [heat(map_BHW[i], size) for i in chosen],
+        *([picture(result_BCHW[i], size) for i in chosen] for *_, result_BCHW in looked),
     ]
-    rows += [
-        (title, [_picture(result_BCHW[i]) for i in chosen])
-        for title, (_, _, result_BCHW) in zip(titles, looked, strict=True)
-    ]
-    label = 130
-    sheet = Image.new("RGB", (label + count * (CELL + GAP) + GAP, len(rows) * (CELL + GAP) + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (title, cells) in enumerate(rows):
-        top = GAP + row * (CELL + GAP)
-        draw.text((GAP, top + CELL // 2 - 6), title, fill="black")
-        for column, cell in enumerate(cells):
-            sheet.paste(cell, (label + GAP + column * (CELL + GAP), top))
     out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
-
-
-def _picture(image_CHW: Any) -> Any:
-    from PIL import Image
-
-    picture = Image.fromarray(image_CHW.permute(1, 2, 0).numpy())
-    return picture.resize((CELL, CELL), Image.Resampling.NEAREST)
-
-
-def _heat(map_HW: Any) -> Any:
-    """Show the square root of a map: saliency spans orders of magnitude."""
-    import torch
-
-    root_HW = (map_HW / map_HW.max().clamp_min(1e-12)).sqrt()
-    return _picture((root_HW * 255).to(torch.uint8)[None].expand(3, -1, -1))
-
-
-def _boxed(image_CHW: Any, boxes: Sequence[tuple[Any, tuple[int, int, int]]]) -> Any:
-    from PIL import ImageDraw
-
-    picture, scale = _picture(image_CHW), CELL / image_CHW.shape[-1]
-    for box_4, colour in boxes:
-        y0, x0, y1, x1 = (int(v * scale) for v in box_4.tolist())
-        if y1 > y0 and x1 > x0:
-            ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=3)
-    return picture
+    sheet(rows, ("clean", "saliency", *titles), label=130).save(out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

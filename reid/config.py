@@ -16,8 +16,8 @@ class Data:
     """Images and batches.
 
     Attributes:
-        dataset: demo or market1501.
-        root: folder with bounding_box_train, query and bounding_box_test; the demo set needs none.
+        dataset: demo, market1501, dukemtmc (its file names), msmt17, folder or csv.
+        root: folder of the data set, or the CSV file; the demo set needs none.
         height: of the network's input, pixels.
         width: of the network's input, pixels.
         padding: black border before the random crop, pixels.
@@ -89,3 +89,34 @@ class Config(Run):
     model: Model = field(default_factory=Model)
     loss: Loss = field(default_factory=Loss)
     augment: KeepConfig = field(default_factory=lambda: KeepConfig(op="none"))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How features are compared and what is reported.
+
+    Attributes:
+        metric: cosine or euclidean.
+        rerank: k-reciprocal re-ranking (Zhong et al., squared distances).
+        k1: its neighbours that may be reciprocal.
+        k2: its neighbours over which the encoding is averaged.
+        rerank_weight: of the original distance in it, in [0, 1] (lambda).
+        expand: query expansion over as many gallery images; 0 is none.
+        expand_alpha: exponent of their weights.
+        resamples: bootstrap samples of the confidence intervals; 0 leaves them out.
+        single_shot: repeats of the single-gallery-shot CMC; 0 leaves it out.
+        thresholds: report TPR at FPR, EER and their thresholds.
+        seed: of bootstrap and single-shot draws.
+    """
+
+    metric: str = "cosine"
+    rerank: bool = False
+    k1: int = 20
+    k2: int = 6
+    rerank_weight: float = 0.3
+    expand: int = 0
+    expand_alpha: float = 3.0
+    resamples: int = 2000
+    single_shot: int = 0
+    thresholds: bool = True
+    seed: int = 0

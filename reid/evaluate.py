@@ -1,109 +1,262 @@
-"""``python -m reid.evaluate CHECKPOINT``: CMC, mAP and mINP of a trained network."""
+"""``python -m reid.evaluate RUN`` or ``--features FILE.npz`` or ``--compare A B``: CMC, mAP, mINP, with intervals.
+
+RUN is a run folder or checkpoint of reid.train; FILE.npz comes from any toolbox (arrays query_features, query_ids,
+query_cams and the same of the gallery; without cams no image is left out). --compare takes two of either and tests
+whether they differ on the same queries. Numbers go to stdout as JSON, a table and remarks to stderr.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from keepcore.run.errors import UserError, guard
-from reid.config import Config, Data
+from reid.config import Data, Protocol
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import Tensor, nn
+    from torch import nn
 
-    from reid.data import Photo, Source
-    from reid.model import ReidModel
+    from reid.features import Features
+    from reid.report import Report
+    from reid.sources import Source
 
 PROG = "python -m reid.evaluate"
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
-    """Evaluate a re-identification network.
+class EvaluateConfig(Protocol):
+    """Evaluate a re-identification network, or features of any other toolbox.
 
     Attributes:
+        metric: cosine or euclidean.
+        rerank: k-reciprocal re-ranking (Zhong et al., squared distances).
+        k1: its neighbours that may be reciprocal.
+        k2: its neighbours over which the encoding is averaged.
+        rerank_weight: of the original distance in it, in [0, 1] (lambda).
+        expand: query expansion over as many gallery images; 0 is none.
+        expand_alpha: exponent of their weights.
+        resamples: bootstrap samples of the confidence intervals; 0 leaves them out.
+        single_shot: repeats of the single-gallery-shot CMC; 0 leaves it out.
+        thresholds: report TPR at FPR, EER and their thresholds.
+        seed: of bootstrap and single-shot draws.
         checkpoint: a .pth of reid.train, or its run folder (then last.pth).
+        features: an .npz instead.
+        compare: two of either, tested against one another.
+        dataset: evaluate on another data set than that of the training.
         root: folder of the data; "" takes the one of training.
+        flip: add the features of the mirrored images.
+        multi_query: average each query with the photographs of gt_bbox by its camera.
         batch_size: images per batch.
         workers: data processes.
         device: auto, cpu, cuda, mps.
         json_file: also write the numbers here.
+        save_features: also write the features to this .npz.
         picture: also write ranked lists of some queries to this PNG.
+        page: also write numbers and pictures to this HTML file.
     """
 
-    checkpoint: str
+    checkpoint: str = ""
+    features: str = ""
+    compare: tuple[str, ...] = ()
+    dataset: str = ""
     root: str = ""
+    flip: bool = False
+    multi_query: bool = False
     batch_size: int = 128
     workers: int = 2
     device: str = "auto"
     json_file: str = ""
+    save_features: str = ""
     picture: str = ""
-
-
-def embed(model: nn.Module, photos: Sequence[Photo], data: Data, accelerator: Accelerator) -> Tensor:
-    """Embed photos in order.
-
-    Args:
-        model: a ReidModel; left in the mode it came in.
-        photos: files.
-        data: input size and batch.
-        accelerator: devices.
-
-    Returns:
-        features_ND: float32 on the CPU, rows of length 1.
-
-    Source: Luo et al., CVPRW 2019 (feature after the neck, cosine).
-    """
-    import torch
-
-    from keepcore import borrowed
-    from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD, Normalize, on_device
-    from keepcore.run.loader import EpochLoader, in_order
-    from reid.data import Photos, eval_transform
-
-    dataset = Photos(photos, [0] * len(photos), eval_transform(data))
-    plan = in_order(range(len(dataset)), data.eval_batch_size)
-    loader = EpochLoader(dataset, plan, 0, workers=data.workers)
-    normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
-    features = []
-    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
-        for images_BCHW, _ in on_device(loader, accelerator.device):
-            features.append(cast("ReidModel", network).embed(normalize(images_BCHW)).float())
-    return torch.cat(features).cpu()
+    page: str = ""
 
 
 def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelerator) -> dict[str, float]:
-    """Embed query and gallery and rank; every process does it all, so that all agree.
+    """Embed query and gallery and rank, during training; every process does it all, so that all agree.
 
     Returns:
-        See :func:`reid.rank.metrics`.
+        See :func:`reid.metrics.metrics`.
 
     Source: Market-1501 protocol.
     """
-    from reid.rank import metrics, rank_positives
+    from reid.embed import embed_source
+    from reid.metrics import metrics
+    from reid.rank import feature_blocks, rank_positives
 
-    features = [embed(model, photos, data, accelerator) for photos in (source.query, source.gallery)]
-    return metrics(rank_positives(*features, *ids_and_cameras(source)))
+    features = embed_source(model, source, data, accelerator)
+    return metrics(rank_positives(feature_blocks(features.query_QD, features.gallery_GD, features.labels)))
 
 
-def ids_and_cameras(source: Source) -> tuple[Any, Any, Any, Any]:
-    """Give query ids, gallery ids, query cameras and gallery cameras as int64 arrays.
+def protocol_of(config: EvaluateConfig) -> Protocol:
+    """Take the protocol's fields out of the command's.
 
     Source: elementary.
     """
+    return Protocol(**{field.name: getattr(config, field.name) for field in fields(Protocol)})
+
+
+def gather(config: EvaluateConfig, what: str) -> tuple[Features, dict[str, Any], Source | None]:
+    """Get features: from an .npz, or by embedding a data set with a trained network.
+
+    Args:
+        config: of the command.
+        what: .npz, checkpoint or run folder.
+
+    Returns:
+        Features; what is known about where they come from; the data set, where there is one.
+
+    Raises:
+        UserError: no such file, no checkpoint of reid.train, no data.
+
+    Source: elementary.
+    """
+    from reid.features import load_features
+
+    if what.endswith(".npz"):
+        return load_features(Path(what)), {"features": what}, None
+    from keepcore.run.config import Run
+    from keepcore.run.engine import build_accelerator
+    from reid.embed import embed_source
+    from reid.sources import open_source
+    from reid.trained import load_trained
+
+    trained = load_trained(what)
+    data = trained.data(
+        root=config.root, dataset=config.dataset, batch_size=config.batch_size, workers=config.workers
+    )
+    source = open_source(data)
+    accelerator = build_accelerator(Run(device=config.device))
+    model = trained.model.to(accelerator.device)
+    found = embed_source(model, source, data, accelerator, flip=config.flip, multi_query=config.multi_query)
+    about = {"checkpoint": str(trained.path), "arch": trained.content["arch"], "epoch": trained.content["epoch"]}
+    return (
+        found,
+        {**about, "dataset": data.dataset, "flip": config.flip, "multi_query": config.multi_query},
+        source,
+    )
+
+
+def run(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluate what the command names.
+
+    Args:
+        config: of the command.
+
+    Returns:
+        The numbers, as printed.
+
+    Raises:
+        UserError: nothing or too much to evaluate, and what :func:`gather` and the evaluation refuse.
+
+    Source: elementary.
+    """
+    named = [bool(config.checkpoint), bool(config.features), bool(config.compare)]
+    if sum(named) != 1:
+        raise UserError("give one of: a run or checkpoint, --features FILE.npz, --compare A B")
+    if config.compare:
+        return compare_two(config)
+    from keepcore.run.progress import with_share
+    from reid.report import as_dict, evaluate_features
+
+    what = config.checkpoint or _npz(config.features)
+    features, about, source = gather(config, what)
+    if source is None and (config.picture or config.page):
+        raise UserError("picture, page: an .npz has no images to show")
+    protocol = protocol_of(config)
+    report = with_share("re-ranking", lambda tell: evaluate_features(features, protocol, progress=tell))
+    numbers = {**about, "protocol": _changed(protocol), **as_dict(report)}
+    _write(config, features, report, source, numbers)
+    show(report)
+    return numbers
+
+
+def _npz(path: str) -> str:
+    if not path.endswith(".npz"):
+        raise UserError(f"features: {path} must be an .npz (numpy.savez)")
+    return path
+
+
+def _changed(protocol: Protocol) -> dict[str, Any]:
+    """Name what differs from the usual protocol."""
+    usual = Protocol()
+    return {
+        f.name: getattr(protocol, f.name)
+        for f in fields(Protocol)
+        if getattr(protocol, f.name) != getattr(usual, f.name)
+    }
+
+
+def _write(
+    config: EvaluateConfig, features: Features, report: Report, source: Source | None, numbers: Any
+) -> None:
+    if config.json_file:
+        from keepcore.run.checkpoint import replacing
+
+        with replacing(Path(config.json_file)) as file:
+            file.write((json.dumps(numbers) + "\n").encode())
+    if config.save_features:
+        from reid.features import save_features
+
+        save_features(features, Path(config.save_features))
+    if config.picture and source is not None:
+        from reid.pictures import ranked_lists
+
+        ranked_lists(features, source, protocol_of(config)).save(config.picture)
+    if config.page and source is not None:
+        from reid.page import write_page
+
+        write_page(Path(config.page), features, report, source, protocol_of(config), numbers, config.checkpoint)
+
+
+def compare_two(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluate two runs or feature files on the same queries and test the difference.
+
+    Raises:
+        UserError: not two, or other queries in the one than in the other.
+
+    Source: see :func:`reid.confidence.compare`.
+    """
     import numpy as np
 
-    columns = [
-        np.array([getattr(photo, name) for photo in part], np.int64)
-        for name in ("person", "camera")
-        for part in (source.query, source.gallery)
-    ]
-    return columns[0], columns[1], columns[2], columns[3]
+    from reid.confidence import compare
+    from reid.report import evaluate_features
+
+    if len(config.compare) != 2:
+        raise UserError(f"compare: two of them, got {len(config.compare)}")
+    one, other = (gather(config, what)[0] for what in config.compare)
+    if not all(np.array_equal(a, b) for a, b in zip(one.labels, other.labels, strict=True)):
+        raise UserError(
+            "compare: the two have other query or gallery labels: a paired test needs the same test set"
+        )
+    reports = [evaluate_features(each, protocol_of(config)) for each in (one, other)]
+    resamples = config.resamples or 2000
+    found = compare(*(r.found for r in reports), one.labels.query_ids, resamples=resamples, seed=config.seed)
+    for name, row in found.items():
+        values = " - ".join(f"{report.numbers[name]:6.2f}" for report in reports)
+        interval = f"95 % [{row['low']:+.2f}, {row['high']:+.2f}]"
+        print(f"{name:14} {values} = {row['difference']:+.2f}  {interval}  p {row['p']:.4f}", file=sys.stderr)
+    return {"compare": list(config.compare), **found}
+
+
+def show(report: Report) -> None:
+    """Print a table and the remarks to stderr.
+
+    Source: elementary.
+    """
+    for name, value in report.numbers.items():
+        known = report.intervals.get(name)
+        text = f"  95 % [{known[0]:.2f}, {known[1]:.2f}]" if known else ""
+        print(
+            f"{name:26} {value:10.2f}{text}" if "threshold" not in name else f"{name:26} {value:10.4f}",
+            file=sys.stderr,
+        )
+    for remark in report.remarks:
+        print(f"remark: {remark}", file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,50 +265,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
         from keepcore.run.cli import parse, with_positional
 
-        config = parse(EvaluateConfig, with_positional(argv, "checkpoint"), prog=PROG, description=str(__doc__))
-        print(json.dumps(evaluate_checkpoint(config)))
+        words = with_positional(_pair(list(sys.argv[1:] if argv is None else argv)), "checkpoint")
+        print(json.dumps(run(parse(EvaluateConfig, words, prog=PROG, description=str(__doc__)))))
 
     return guard(command)
 
 
-def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, Any]:
-    """Rebuild a network from its checkpoint alone and evaluate it.
-
-    Raises:
-        UserError: the file is no checkpoint of reid.train.
-
-    Source: elementary.
-    """
-    from keepcore.run import checkpoint
-    from keepcore.run.cli import from_yaml
-    from keepcore.run.config import Run
-    from keepcore.run.engine import build_accelerator
-    from reid.data import open_source
-    from reid.model import build_model
-
-    path = Path(config.checkpoint)
-    path = path / "last.pth" if path.is_dir() else path
-    content = checkpoint.load(path)
-    if "config" not in content or "identities" not in content["config"]:
-        raise UserError(f"{path} was not written by reid.train")
-    trained = from_yaml(Config, content["config"])
-    trained = replace(trained, model=replace(trained.model, weights=""))
-    model = build_model(trained, content["num_classes"])
-    checkpoint.load_weights(model, content.get("state_dict_ema", content["state_dict"]), path)
-    root = config.root or trained.data.root
-    data = replace(trained.data, root=root, eval_batch_size=config.batch_size, workers=config.workers)
-    source = open_source(data)
-    accelerator = build_accelerator(Run(device=config.device))
-    numbers: dict[str, Any] = {"checkpoint": str(path), "arch": content["arch"], "epoch": content["epoch"]}
-    model = model.to(accelerator.device)
-    numbers |= evaluate(model, source, data, accelerator)
-    if config.json_file:
-        Path(config.json_file).write_text(json.dumps(numbers) + "\n")
-    if config.picture:
-        from reid.pictures import ranked_lists
-
-        ranked_lists(model, source, data, accelerator, Path(config.picture))
-    return numbers
+def _pair(words: list[str]) -> list[str]:
+    """Let ``--compare A B`` mean ``--compare [A, B]``."""
+    if "--compare" not in words:
+        return words
+    at = words.index("--compare")
+    end = next((i for i in range(at + 1, len(words)) if words[i].startswith("--")), len(words))
+    return [*words[:at], f"--compare={json.dumps(words[at + 1 : end])}", *words[end:]]
 
 
 if __name__ == "__main__":

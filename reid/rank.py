@@ -1,20 +1,38 @@
-"""Exact CMC, mAP and mINP from the ranks of the positives, without sorting the gallery.
+"""Exact ranks of the positives, without sorting the gallery.
 
 Everything the Market-1501 protocol reports follows from the ranks of each query's positives, about fifteen of
-them. Shape legend: Q queries, G gallery, D features, N all positives of all queries.
+them. The gallery is grouped by identity once, so that a query's own identity is one slice; distances stream
+through in blocks. Shape legend: Q queries, G gallery, D features, C queries of a block, N positives in all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Ints = NDArray[np.int64]
+from reid.features import Ints, Labels
+
+
+class Block(NamedTuple):
+    """Some queries against the whole gallery.
+
+    Attributes:
+        start: index of the first query.
+        distance_CG: float32; columns in the grouped order.
+        own: slice of the query's identity, one a query.
+        same_camera: within that slice, what the query's own camera took: it does not count.
+        order_G: gallery index of each column.
+    """
+
+    start: int
+    distance_CG: Any
+    own: list[slice]
+    same_camera: list[Any]
+    order_G: Ints
 
 
 class Ranks(NamedTuple):
@@ -31,61 +49,103 @@ class Ranks(NamedTuple):
     num_queries: int
 
 
-def rank_positives(
-    query_QD: Tensor,
-    gallery_GD: Tensor,
-    query_ids: Ints,
-    gallery_ids: Ints,
-    query_cams: Ints,
-    gallery_cams: Ints,
-    *,
-    chunk: int = 256,
-) -> Ranks:
-    """Rank the gallery for every query by cosine similarity of unit features.
+Visit = Callable[[Block], None]
 
-    A gallery image with the query's identity and the query's camera does not count (it is neither right nor
-    wrong). Equal distances keep the gallery's order, as a stable sort would.
+
+def feature_blocks(
+    query_QD: Tensor, gallery_GD: Tensor, labels: Labels, *, metric: str = "cosine", chunk: int = 256
+) -> Iterator[Block]:
+    """Stream distances between features.
 
     Args:
-        query_QD: float32, rows of length 1.
-        gallery_GD: float32, rows of length 1.
-        query_ids: int64 identities.
-        gallery_ids: int64 identities.
-        query_cams: int64 cameras.
-        gallery_cams: int64 cameras.
-        chunk: queries at a time; extra memory is chunk x G floats.
+        query_QD: float32, on any device.
+        gallery_GD: float32, same device.
+        labels: of both.
+        metric: cosine, or euclidean (squared, up to a constant per query: the ranks are the same).
+        chunk: queries at a time; extra memory is chunk x G floats and one copy of the gallery.
 
-    Returns:
-        The ranks.
+    Yields:
+        Blocks in query order.
 
     Raises:
-        ValueError: lengths that do not match, or features that are not finite.
+        ValueError: unknown metric.
+
+    Source: elementary.
+    """
+    if metric not in ("cosine", "euclidean"):
+        raise ValueError(f"metric must be cosine or euclidean, got {metric!r}")
+    order_G = np.argsort(labels.gallery_ids, kind="stable")
+    grouped_GD = gallery_GD[torch.from_numpy(order_G).to(gallery_GD.device)]
+    if metric == "cosine":
+        grouped_GD /= grouped_GD.norm(dim=1, keepdim=True).clamp_min_(1e-12)
+    squares_G = grouped_GD.square().sum(1) if metric == "euclidean" else None
+
+    def rows(start: int) -> Any:
+        some_CD = query_QD[start : start + chunk]
+        if squares_G is None:
+            return torch.nn.functional.normalize(some_CD).matmul(grouped_GD.T).neg_().cpu().numpy()
+        return torch.addmm(squares_G, some_CD, grouped_GD.T, alpha=-2).cpu().numpy()
+
+    return _blocks(rows, labels, order_G, chunk)
+
+
+def matrix_blocks(distance_QG: Any, labels: Labels, *, chunk: int = 256) -> Iterator[Block]:
+    """Stream a distance matrix that is there already, e.g. a re-ranked one.
+
+    Args:
+        distance_QG: array or tensor, columns in gallery order.
+        labels: of its rows and columns.
+        chunk: queries at a time.
+
+    Yields:
+        Blocks in query order.
+
+    Source: elementary.
+    """
+    order_G = np.argsort(labels.gallery_ids, kind="stable")
+    matrix_QG = np.asarray(distance_QG)
+    return _blocks(lambda start: matrix_QG[start : start + chunk][:, order_G], labels, order_G, chunk)
+
+
+def _blocks(rows: Callable[[int], Any], labels: Labels, order_G: Ints, chunk: int) -> Iterator[Block]:
+    ids_G, cams_G = labels.gallery_ids[order_G], labels.gallery_cams[order_G]
+    first_Q, last_Q = (np.searchsorted(ids_G, labels.query_ids, side) for side in ("left", "right"))
+    for start in range(0, len(labels.query_ids), chunk):
+        some = range(start, min(start + chunk, len(labels.query_ids)))
+        own = [slice(first_Q[i], last_Q[i]) for i in some]
+        same = [cams_G[each] == labels.query_cams[i] for i, each in zip(some, own, strict=True)]
+        yield Block(start, rows(start), own, same, order_G)
+
+
+class Ranker:
+    """Collects the ranks of the positives, block by block.
+
+    Equal distances keep the gallery's order, as a stable sort would.
 
     Source: Market-1501 evaluation protocol (Zheng et al., ICCV 2015).
     """
-    _check(query_QD, query_ids, query_cams, "query")
-    _check(gallery_GD, gallery_ids, gallery_cams, "gallery")
-    order = np.argsort(gallery_ids, kind="stable")  # a query's identity is one slice
-    ids, cams = gallery_ids[order], gallery_cams[order]
-    first, last = np.searchsorted(ids, query_ids, "left"), np.searchsorted(ids, query_ids, "right")
-    sorted_GD = gallery_GD[torch.from_numpy(order)]
-    queries, ranks = [], []
-    for index, row_G in _distance_rows(query_QD, sorted_GD, chunk):
-        own = slice(first[index], last[index])
-        found = _rank_row(row_G, own, cams[own] != query_cams[index], order)
-        queries.append(np.full(len(found), index, np.int64))
-        ranks.append(found)
-    return Ranks(np.concatenate(queries), np.concatenate(ranks), len(query_ids))
+
+    def __init__(self) -> None:
+        self._queries: list[Ints] = []
+        self._ranks: list[Ints] = []
+        self._count = 0
+
+    def __call__(self, block: Block) -> None:
+        """Rank the positives of a block's queries."""
+        for offset, (row_G, own, same) in enumerate(
+            zip(block.distance_CG, block.own, block.same_camera, strict=True)
+        ):
+            found = _rank_row(row_G, own, ~same, block.order_G)
+            self._queries.append(np.full(len(found), block.start + offset, np.int64))
+            self._ranks.append(found)
+        self._count += len(block.own)
+
+    def result(self) -> Ranks:
+        """Give the ranks of all blocks so far."""
+        return Ranks(np.concatenate(self._queries), np.concatenate(self._ranks), self._count)
 
 
-def _distance_rows(query_QD: Tensor, gallery_GD: Tensor, chunk: int) -> Iterator[tuple[int, Any]]:
-    for start in range(0, len(query_QD), chunk):
-        block = (query_QD[start : start + chunk] @ gallery_GD.T).neg_().cpu().numpy()
-        for offset, row_G in enumerate(block):
-            yield start + offset, row_G
-
-
-def _rank_row(row_G: Any, own: slice, positive: Any, order: Ints) -> Ints:
+def _rank_row(row_G: Any, own: slice, positive: Any, order_G: Ints) -> Ints:
     """Rank the positives among ``own`` by counting what is nearer, ties by gallery order."""
     same = row_G[own]
     goals = np.sort(same[positive])
@@ -97,61 +157,36 @@ def _rank_row(row_G: Any, own: slice, positive: Any, order: Ints) -> Ints:
         junk = np.sort(same[~positive])
         ranks: Ints = (below - np.searchsorted(junk, goals, "left") + 1).astype(np.int64)
         return ranks
-    return _rank_row_with_ties(row_G, own, positive, order)
+    return _rank_row_with_ties(row_G, own, positive, order_G)
 
 
-def _rank_row_with_ties(row_G: Any, own: slice, positive: Any, order: Ints) -> Ints:
+def _rank_row_with_ties(row_G: Any, own: slice, positive: Any, order_G: Ints) -> Ints:
     valid = np.ones(len(row_G), bool)
     valid[own] = positive
     hit = np.zeros(len(row_G), bool)
     hit[own] = positive
-    sequence = np.lexsort((order[valid], row_G[valid]))
+    sequence = np.lexsort((order_G[valid], row_G[valid]))
     return np.flatnonzero(hit[valid][sequence]).astype(np.int64) + 1
 
 
-def metrics(ranks: Ranks, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
-    """Turn ranks into the numbers people report, in percent.
+def visit(blocks: Iterator[Block], *visitors: Visit) -> None:
+    """Show every block to everybody who wants to count something: the distances are computed once.
+
+    Source: elementary.
+    """
+    for block in blocks:
+        for each in visitors:
+            each(block)
+
+
+def rank_positives(blocks: Iterator[Block]) -> Ranks:
+    """Rank the positives of all queries.
 
     Args:
-        ranks: from :func:`rank_positives`.
-        top: ranks of the CMC curve to report.
+        blocks: from :func:`feature_blocks` or :func:`matrix_blocks`.
 
-    Returns:
-        ``mAP``: mean precision at hits (strong baseline, torchreid, fast-reid). ``mAP_trapezoid``: as the
-        Market-1501 MATLAB code. ``mINP``. ``rank1`` and so on. ``valid_queries``: those with a positive; the
-        others are left out of all means.
-
-    Raises:
-        ValueError: no query has a positive.
-
-    Source: Zheng et al., ICCV 2015; Ye et al., TPAMI 2021 (mINP).
+    Source: see :class:`Ranker`.
     """
-    counts_Q = np.bincount(ranks.query_N, minlength=ranks.num_queries)
-    valid = counts_Q > 0
-    if not valid.any():
-        raise ValueError("no query has a positive in the gallery: same identity from another camera")
-    starts_Q = np.cumsum(counts_Q) - counts_Q
-    rank_N = ranks.rank_N.astype(np.float64)
-    nth_N = np.arange(len(rank_N)) - starts_Q[ranks.query_N] + 1.0
-    before_N = np.where(rank_N > 1, (nth_N - 1) / np.maximum(rank_N - 1, 1), 1.0)
-
-    def mean(values_N: Any) -> float:
-        sums_Q = np.bincount(ranks.query_N, values_N, minlength=ranks.num_queries)
-        return float(100 * (sums_Q[valid] / counts_Q[valid]).mean())
-
-    first = ranks.rank_N[starts_Q[valid]]
-    hardest = ranks.rank_N[(starts_Q + counts_Q - 1)[valid]]
-    return {
-        "mAP": mean(nth_N / rank_N),
-        "mAP_trapezoid": mean((nth_N / rank_N + before_N) / 2),
-        "mINP": float(100 * (counts_Q[valid] / hardest).mean()),
-        **{f"rank{k}": float(100 * (first <= k).mean()) for k in top},
-        "valid_queries": int(valid.sum()),
-    }
-
-
-def _check(features: Tensor, ids: Ints, cams: Ints, what: str) -> None:
-    if not len(features) == len(ids) == len(cams):
-        raise ValueError(f"{what}: {len(features)} features, {len(ids)} ids and {len(cams)} cameras")
-    if not bool(features.isfinite().all()):
-        raise ValueError(f"{what}: features are not finite")
+    ranker = Ranker()
+    visit(blocks, ranker)
+    return ranker.result()

@@ -47,10 +47,11 @@ def train(config: Config) -> dict[str, Any]:
     from keepcore.run.loader import EpochLoader
     from keepcore.run.loop import Job, fit
     from keepcore.run.seed import generator, seed_process
-    from reid.data import Photos, open_source, train_transform
+    from reid.data import Photos, train_transform
     from reid.evaluate import evaluate
     from reid.model import build_model
     from reid.sampler import identity_batches
+    from reid.sources import open_source
     from reid.step import build_step
 
     accelerator = build_accelerator(config)

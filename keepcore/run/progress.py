@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
 
 
 class Meter:
@@ -90,3 +93,35 @@ class Line:
     def say(self, text: str) -> None:
         """Print a line that stays."""
         self.console.print(text, highlight=False, soft_wrap=True)
+
+
+def tracked(items: Sequence[T], title: str) -> Iterator[T]:
+    """Go through items with a bar and an ETA on stderr; silent where nobody watches.
+
+    Args:
+        items: to go through.
+        title: of the bar.
+
+    Source: rich.
+    """
+    console = Console(stderr=True)
+    with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield from bar.track(items, description=title)
+
+
+def with_share(title: str, work: Callable[[Callable[[float], None]], T]) -> T:
+    """Do work that tells the share it has done, under a bar that appears with its first word.
+
+    Args:
+        title: of the bar.
+        work: takes a function to call with shares in [0, 1].
+
+    Returns:
+        What the work returns.
+
+    Source: rich.
+    """
+    console = Console(stderr=True)
+    with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=1.0, visible=False)
+        return work(lambda share: bar.update(task, completed=share, visible=True))

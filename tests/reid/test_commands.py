@@ -8,6 +8,7 @@ from reid import evaluate, train
 from reid.config import RECIPES
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+CPU = ["--device", "cpu", "--workers", "0"]
 SMALL = ["--data.height", "64", "--data.width", "32", "--data.identities", "2", "--data.images", "2"]
 
 
@@ -27,11 +28,8 @@ def test_recipe(recipe, demo, tmp_path, capsys):
     assert row["triplet_loss"] >= 0
     assert 0 < row["mAP"] <= 100
     capsys.readouterr()
-    picture = tmp_path / "ranked.png"
-    options = ["--device", "cpu", "--workers", "0", "--picture", str(picture)]
-    assert evaluate.main([str(tmp_path / "run"), *options]) == 0
+    assert evaluate.main([str(tmp_path / "run"), *CPU]) == 0
     assert json.loads(capsys.readouterr().out)["mAP"] == pytest.approx(row["mAP"], abs=1e-3)
-    assert picture.stat().st_size > 1000
 
 
 def test_published_learning_rates(demo, tmp_path):
@@ -83,3 +81,67 @@ def test_mistakes(argv, message, demo, tmp_path, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def run(demo, tmp_path_factory):
+    """A network after a few steps with selective erasing."""
+    out = tmp_path_factory.mktemp("trained")
+    assert train.main([*arguments(demo, out, "demo_selective"), "--max_steps", "4"]) == 0
+    return out / "run"
+
+
+@pytest.mark.slow
+def test_evaluation_commands(run, demo, tmp_path, capsys):
+    """Run folder, its features, pictures and page, flip, re-ranking, comparison of two."""
+
+    def evaluated(*argv):
+        capsys.readouterr()
+        assert evaluate.main([*map(str, argv), "--resamples", "50"]) == 0
+        said = capsys.readouterr()
+        return json.loads(said.out), said.err
+
+    files = [tmp_path / name for name in ("f.npz", "n.json", "r.png", "page.html")]
+    options = ["--save_features", files[0], "--json_file", files[1], "--picture", files[2], "--page", files[3]]
+    first, table = evaluated(run, *CPU, *options)
+    assert json.loads(files[1].read_text()) == first
+    assert first["interval95"]["mAP"][0] <= first["mAP"] <= first["interval95"]["mAP"][1]
+    assert "95 %" in table
+    page = files[3].read_text()
+    for text in ("Ranked lists", "Same person?", "Where erasing falls", f"{first['mAP']:.2f}"):
+        assert text in page
+    assert page.count("data:image/png") == 3
+    again, _ = evaluated("--features", files[0])
+    assert again["mAP"] == pytest.approx(first["mAP"])
+    flipped, _ = evaluated(run, *CPU, "--flip", "--save_features", tmp_path / "flip.npz")
+    assert flipped["flip"] is True
+    reranked, _ = evaluated("--features", files[0], "--rerank", "--k1", "6", "--k2", "2", "--single_shot", "2")
+    assert reranked["protocol"] == {"rerank": True, "k1": 6, "k2": 2, "resamples": 50, "single_shot": 2}
+    assert {"single_shot_rank1"} <= reranked.keys()
+    compared, table = evaluated("--compare", tmp_path / "flip.npz", files[0])
+    assert compared["mAP"]["difference"] == pytest.approx(flipped["mAP"] - first["mAP"])
+    assert "p " in table
+    other, _ = evaluated(run, *CPU, "--dataset", "market1501", "--root", demo / "reid")
+    assert other["mAP"] == pytest.approx(first["mAP"])
+
+
+@pytest.mark.slow
+def test_evaluation_mistakes(run, tmp_path, capsys):
+    npz = tmp_path / "f.npz"
+    assert evaluate.main([str(run), *CPU, "--save_features", str(npz), "--resamples", "0"]) == 0
+    capsys.readouterr()
+    for argv, message in (
+        ([], "give one of"),
+        ([str(run), "--features", str(npz)], "give one of"),
+        (["--features", "x.pth"], "must be an .npz"),
+        (["--compare", str(npz)], "two of them, got 1"),
+        (["--features", str(npz), "--page", str(tmp_path / "p.html")], "no images to show"),
+        (["--features", str(npz), "--metric", "l2"], "cosine or euclidean"),
+        (["--features", str(npz), "--rerank", "--k1", "9999"], "k1 9999"),
+        ([str(run), *CPU, "--multi_query"], "no gt_bbox"),
+        ([str(run), "--dataset", "market1501", "--root", str(tmp_path)], "no folder"),
+    ):
+        assert evaluate.main(argv) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1

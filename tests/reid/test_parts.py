@@ -8,24 +8,10 @@ from torch import nn
 
 from keepcore.run.errors import UserError
 from reid.config import Config, Data, Loss, Model
-from reid.data import open_source, read_folder
 from reid.losses import batch_hard_triplet, centre_loss
 from reid.model import build_model
 from reid.sampler import identity_batches
-
-
-def test_names_count_only_the_file_name(tmp_path):
-    folder = tmp_path / "9999_c9s9_999999_99.jpg" / "query"
-    folder.mkdir(parents=True)
-    for name in ("-1_c1s2_000401_03.jpg", "0000_c6s1_000451_00.jpg", "0002_c3s1_000451_03.jpg.jpg", "Thumbs.db"):
-        (folder / name).touch()
-    found = [(p.person, p.camera) for p in read_folder(folder)]
-    assert found == [(-1, 1), (0, 6), (2, 3)]
-    (folder / "2_c1s1_000001_00.jpg").touch()
-    with pytest.raises(UserError, match="2_c1s1_000001_00"):
-        read_folder(folder)
-    with pytest.raises(UserError, match="no folder"):
-        read_folder(tmp_path / "gallery")
+from reid.sources import open_source
 
 
 def test_junk_is_dropped_and_distractors_stay(demo):

@@ -1,0 +1,103 @@
+"""Photos -> features: a network's, and those of a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from keepcore import borrowed
+from keepcore.run.errors import UserError
+from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD, Normalize, on_device
+from keepcore.run.loader import EpochLoader, in_order
+from reid.config import Data
+from reid.data import Photos, eval_transform
+from reid.expansion import pool_queries
+from reid.features import Features, Ints, make_features
+from reid.sources import Photo, Source
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from reid.model import ReidModel
+
+
+def embed(
+    model: nn.Module, photos: Sequence[Photo], data: Data, accelerator: Accelerator, *, flip: bool = False
+) -> Tensor:
+    """Embed photos in order.
+
+    Args:
+        model: a ReidModel; left in the mode it came in.
+        photos: files.
+        data: input size and batch.
+        accelerator: devices.
+        flip: add the feature of the mirrored image.
+
+    Returns:
+        features_ND: float32 on the CPU, rows of length 1.
+
+    Source: Luo et al., CVPRW 2019 (feature after the neck, cosine).
+    """
+    dataset = Photos(photos, [0] * len(photos), eval_transform(data))
+    plan = in_order(range(len(dataset)), data.eval_batch_size)
+    loader = EpochLoader(dataset, plan, 0, workers=data.workers)
+    normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+    features = []
+    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
+        reid = cast("ReidModel", network)
+        for batch_BCHW, _ in on_device(loader, accelerator.device):
+            images_BCHW = normalize(batch_BCHW)
+            features_BD = reid.embed(images_BCHW).float()
+            if flip:
+                features_BD = nn.functional.normalize(features_BD + reid.embed(images_BCHW.flip(3)).float())
+            features.append(features_BD)
+    return torch.cat(features).cpu()
+
+
+def embed_source(
+    model: nn.Module,
+    source: Source,
+    data: Data,
+    accelerator: Accelerator,
+    *,
+    flip: bool = False,
+    multi_query: bool = False,
+) -> Features:
+    """Embed query and gallery of a data set.
+
+    Args:
+        model: a ReidModel.
+        source: the data set.
+        data: input size and batch.
+        accelerator: devices.
+        flip: add the features of the mirrored images.
+        multi_query: average each query with the photographs of ``gt_bbox`` by its camera.
+
+    Raises:
+        UserError: multi_query, and the data set has no such photographs.
+
+    Source: see :func:`embed` and :func:`reid.expansion.pool_queries`.
+    """
+    parts = (source.query, source.gallery)
+    query_QD, gallery_GD = (embed(model, part, data, accelerator, flip=flip) for part in parts)
+    ids = [numbers(part, "person") for part in parts]
+    cams = [numbers(part, "camera") for part in parts] if source.has_cameras else [None, None]
+    if multi_query:
+        if not source.more:
+            raise UserError("multi_query: the data set has no gt_bbox folder with further photographs")
+        more_MD = embed(model, source.more, data, accelerator, flip=flip)
+        labels = (numbers(source.more, "person"), numbers(source.more, "camera"))
+        query_QD = pool_queries(query_QD, ids[0], numbers(source.query, "camera"), more_MD, *labels)
+    return make_features(query_QD, gallery_GD, *ids, *cams)
+
+
+def numbers(photos: Sequence[Photo], name: str) -> Ints:
+    """Give one attribute of all photos as int64.
+
+    Source: elementary.
+    """
+    return np.array([getattr(photo, name) for photo in photos], np.int64)

@@ -1,0 +1,264 @@
+"""Where photographs come from: Market-1501, DukeMTMC-style and MSMT17 folders, class folders, CSV files."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from keepcore.build import choose
+from keepcore.run.demo import ensure
+from keepcore.run.errors import UserError
+from reid.config import Data
+
+TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
+PARTS = ("train", "query", "gallery")
+JUNK, DISTRACTOR = -1, 0
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+# name -> (what it looks like, pattern with person and camera)
+_MARKET = ("0002_c1s1_000451_03.jpg", re.compile(r"(-1|\d{4})_c(\d)s\d_\d{6}_\d{2}\.(?:jpg|png)(?:\.jpg)?"))
+_DUKE = ("0001_c2_f0046182.jpg", re.compile(r"(-1|\d{4})_c(\d+)_f?\d+\.(?:jpg|png)"))
+_MSMT = ("0000_000_01_0303morning_0008_0.jpg", re.compile(r"(\d{4})_\d{3}_(\d{2})_\w+\.jpg"))
+
+
+class Photo(NamedTuple):
+    """One cropped person: file, identity and camera (as in the file name)."""
+
+    path: Path
+    person: int
+    camera: int
+
+
+class Source(NamedTuple):
+    """The parts of a data set.
+
+    Attributes:
+        train: labelled photos.
+        query: photos to look for.
+        gallery: photos to look in, distractors (id 0) included, junk (id -1) left out.
+        people: ids of the training part, sorted; their index is the class label.
+        has_cameras: whether cameras are known; without them a query's own photos are not left out.
+        junk: number of gallery photos that were left out.
+        more: further photos of the queries (``gt_bbox``), for the multi-query protocol.
+    """
+
+    train: list[Photo]
+    query: list[Photo]
+    gallery: list[Photo]
+    people: list[int]
+    has_cameras: bool = True
+    junk: int = 0
+    more: tuple[Photo, ...] = ()
+
+
+def open_source(data: Data) -> Source:
+    """Read a data set.
+
+    Args:
+        data: dataset and root.
+
+    Raises:
+        UserError: unknown data set, missing folder, foreign file names, no identity in both query and gallery.
+
+    Source: the readme files of the data sets.
+    """
+    root = Path(data.root).expanduser()
+    if data.dataset == "demo":
+        root = ensure(None if root == Path() else root) / "reid"
+    source = choose(SOURCES, data.dataset, "data.dataset")(root)
+    if not {photo.person for photo in source.query} & {photo.person for photo in source.gallery}:
+        raise UserError(
+            f"data.root: no identity of the query part of {root} is in its gallery: nothing can be found"
+        )
+    return source
+
+
+def assemble(
+    train: list[Photo],
+    query: list[Photo],
+    gallery: list[Photo],
+    *,
+    has_cameras: bool = True,
+    more: Iterable[Photo] = (),
+) -> Source:
+    """Leave junk out and number the people.
+
+    Source: Market-1501's readme (id -1 has zero influence); reid-strong-baseline data/datasets/market1501.py.
+    """
+    kept = [[photo for photo in part if photo.person != JUNK] for part in (train, query, gallery)]
+    people = sorted({photo.person for photo in kept[0]})
+    junk = len(gallery) - len(kept[2])
+    return Source(*kept, people, has_cameras, junk, tuple(photo for photo in more if photo.person != JUNK))
+
+
+def read_folder(folder: Path, looks: str, pattern: re.Pattern[str]) -> list[Photo]:
+    """List the photos of one folder by name.
+
+    Args:
+        folder: holding the images.
+        looks: an example of a name, for the message.
+        pattern: with the groups person and camera; the whole file name must fit, and only that is looked at.
+
+    Returns:
+        Photos in the order of their names.
+
+    Raises:
+        UserError: the folder is missing or empty, or a picture is named otherwise.
+
+    Source: Market-1501's readme.
+    """
+    if not folder.is_dir():
+        raise UserError(f"data.root: no folder {folder.resolve()}; expected {TRAIN}/, {QUERY}/ and {GALLERY}/")
+    photos = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        match = pattern.fullmatch(path.name)
+        if match is None:
+            raise UserError(f"{path}: not a name such as {looks}; is it another data set's folder (data.dataset)?")
+        photos.append(Photo(path, int(match[1]), int(match[2])))
+    if not photos:
+        raise UserError(f"{folder} holds no images")
+    return photos
+
+
+def market(root: Path) -> Source:
+    """Read Market-1501: three folders, and ``gt_bbox`` where it is there.
+
+    Source: Market-1501's readme.
+    """
+    parts = [read_folder(root / part, *_MARKET) for part in (TRAIN, QUERY, GALLERY)]
+    return assemble(*parts, more=read_folder(root / "gt_bbox", *_MARKET) if (root / "gt_bbox").is_dir() else ())
+
+
+def duke(root: Path) -> Source:
+    """Read folders with the names of DukeMTMC-reID; the data set itself was withdrawn by its authors.
+
+    Source: the file names of DukeMTMC-reID.
+    """
+    return assemble(*(read_folder(root / part, *_DUKE) for part in (TRAIN, QUERY, GALLERY)))
+
+
+def msmt17(root: Path) -> Source:
+    """Read MSMT17: ``train``, ``test`` and four lists. The validation list belongs to the training part.
+
+    Source: the readme of MSMT17_V1; KaiyangZhou/deep-person-reid torchreid/data/datasets/image/msmt17.py.
+    """
+    if not (root / "list_train.txt").is_file():
+        raise UserError(
+            f"data.root: no {root.resolve()}/list_train.txt; expected MSMT17's lists, train/ and test/"
+        )
+    lists = {"train": ("train", "val"), "query": ("query",), "gallery": ("gallery",)}
+    parts = []
+    for part, names in lists.items():
+        folder = root / ("train" if part == "train" else "test")
+        photos = [photo for name in names for photo in _msmt_list(root / f"list_{name}.txt", folder)]
+        parts.append(photos)
+    return assemble(*parts)
+
+
+def _msmt_list(path: Path, folder: Path) -> list[Photo]:
+    if not path.is_file():
+        raise UserError(f"data.root: no {path}")
+    photos = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        name, _, person = line.strip().rpartition(" ")
+        match = _MSMT[1].fullmatch(Path(name).name)
+        if match is None or not person.isdigit():
+            raise UserError(f"{path}, line {number}: not like '0000/{_MSMT[0]} 0': {line!r}")
+        photos.append(Photo(folder / name, int(person), int(match[2])))
+    return photos
+
+
+def class_folders(root: Path) -> Source:
+    """Read ``{train,query,gallery}/PERSON/IMAGE``, or ``PERSON/CAMERA/IMAGE`` where cameras are known.
+
+    Source: the layout of torchvision's ImageFolder.
+    """
+    rows = []
+    for part in PARTS:
+        if not (root / part).is_dir():
+            raise UserError(
+                f"data.root: no folder {(root / part).resolve()}; expected train/, query/ and gallery/"
+            )
+        for path in sorted((root / part).rglob("*")):
+            if path.suffix.lower() in SUFFIXES:
+                rows.append((part, path, path.relative_to(root / part).parts[:-1]))
+    depths = {len(folders) for *_, folders in rows}
+    if not rows or not depths <= {1, 2} or len(depths) > 1:
+        raise UserError(f"data.root: {root} must hold PART/PERSON/IMAGE or PART/PERSON/CAMERA/IMAGE throughout")
+    cameras = depths == {2}
+    return _numbered([(part, path, f[0], f[1] if cameras else "") for part, path, f in rows], cameras)
+
+
+def csv_file(path: Path) -> Source:
+    """Read a CSV with the columns ``part, path, person`` and, where known, ``camera``.
+
+    ``part`` is train, query or gallery; paths are relative to the file; persons and cameras are any text. A person
+    of -1 is junk.
+
+    Source: as open-metric-learning's data frames.
+    """
+    if not path.is_file():
+        raise UserError(f"data.root: no CSV file {path.resolve()}")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in ("part", "path", "person") if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path} has no column {missing[0]!r}: part, path, person and, where known, camera")
+        cameras = "camera" in (reader.fieldnames or ())
+        rows = []
+        for number, row in enumerate(reader, 2):
+            if row["part"] not in PARTS or not row["path"] or not row["person"] or (cameras and not row["camera"]):
+                raise UserError(
+                    f"{path}, line {number}: part must be one of {', '.join(PARTS)}, and no field empty"
+                )
+            rows.append((row["part"], path.parent / row["path"], row["person"], row["camera"] if cameras else ""))
+    return _numbered(rows, cameras)
+
+
+def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> Source:
+    """Number people and cameras in the order of their names; ids start at 1, as 0 means distractor."""
+    people = {name: i for i, name in enumerate(sorted({row[2] for row in rows} - {str(JUNK)}), 1)} | {
+        str(JUNK): JUNK
+    }
+    cameras = {name: i for i, name in enumerate(sorted({row[3] for row in rows}), 1)}
+    parts = {
+        part: [Photo(p, people[who], cameras[cam]) for at, p, who, cam in rows if at == part] for part in PARTS
+    }
+    for part, photos in parts.items():
+        if not photos:
+            raise UserError(f"data.root: no image of the part {part!r}")
+    return assemble(*parts.values(), has_cameras=has_cameras)
+
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "demo": market,
+    "market1501": market,
+    "dukemtmc": duke,
+    "msmt17": msmt17,
+    "folder": class_folders,
+    "csv": csv_file,
+}
+
+
+def guess(root: Path) -> str:
+    """Say which data set a folder or file looks like.
+
+    Raises:
+        UserError: like none.
+
+    Source: elementary.
+    """
+    if root.suffix.lower() == ".csv":
+        return "csv"
+    if (root / "list_train.txt").is_file():
+        return "msmt17"
+    if (root / "gallery").is_dir():
+        return "folder"
+    if (root / TRAIN).is_dir():
+        names = [path.name for path in (root / TRAIN).iterdir() if path.suffix.lower() in SUFFIXES]
+        return "dukemtmc" if any(_DUKE[1].fullmatch(name) for name in names) else "market1501"
+    raise UserError(f"{root} looks like none of {', '.join(SOURCES)}: give --dataset, or mend the folder")
