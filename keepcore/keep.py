@@ -76,6 +76,18 @@ class Kept(NamedTuple):
         return own_BK * self.lam_B[:, None] + own_BK[self.partner_B] * (1.0 - self.lam_B[:, None])
 
 
+class Share(NamedTuple):
+    """A process's part of the batch: all processes draw for the whole batch and take theirs.
+
+    Attributes:
+        rank: of the process.
+        processes: how many share the batch.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+
 def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
     """Take one process's part of the draws of a whole step.
 
@@ -165,6 +177,7 @@ class KeepAugment:
         augmented_BCHW: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
+        share: Share = Share(),  # noqa: B008 - immutable
     ) -> Kept:
         """Augment one batch.
 
@@ -175,6 +188,7 @@ class KeepAugment:
             augmented_BCHW: another view of the same pixels, e.g. from :class:`keepcore.TwoViews`. Paste puts
                 the important region back on it; cut and CutMix change it instead of the clean image.
             generator: randomness; on the CPU for no waiting on the device. None: torch's global one.
+            share: of this process in a batch of several, whose generators are in the same state.
 
         Returns:
             Kept: images, boxes and what a mixed loss needs.
@@ -194,8 +208,10 @@ class KeepAugment:
         """
         if augmented_BCHW is None and self.policy is not None:
             augmented_BCHW = self.policy(images_BCHW)
-        draws = self.draw(len(images_BCHW), *images_BCHW.shape[-2:], generator=generator)
-        return self.apply(model, images_BCHW, labels_B, augmented_BCHW, draws)
+        total = len(images_BCHW) * share.processes
+        draws = self.draw(total, *images_BCHW.shape[-2:], generator=generator)
+        mine = draws if share.processes == 1 else shard(draws, *share, total)
+        return self.apply(model, images_BCHW, labels_B, augmented_BCHW, mine)
 
     def draw(self, batch: int, height: int, width: int, *, generator: torch.Generator | None) -> Draws:
         """Draw everything random of one step; the amount drawn depends on the arguments only."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
-from keepcore.keep import Kept, shard
+from keepcore.keep import Kept, Share
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loop import StepResult
@@ -21,13 +21,6 @@ from pretrain.baselines.lighting import lighting_shift
 from pretrain.baselines.mixing import Batch, Mixer, build_mixer
 from pretrain.config import Config
 from pretrain.data import augmented_of
-
-
-class Share(NamedTuple):
-    """This process's part of the batch: all processes draw for the whole batch and take theirs."""
-
-    rank: int = 0
-    processes: int = 1
 
 
 class Augmented(NamedTuple):
@@ -141,11 +134,9 @@ class TrainStep:
         self, operation: KeepAugment, clean_BCHW: Tensor, labels_B: Tensor | None, augmented_BCHW: Tensor | None
     ) -> Kept:
         """Draw for the whole batch, apply this process's part."""
-        rank, processes = self.share
-        total = len(clean_BCHW) * processes
-        draws = operation.draw(total, *clean_BCHW.shape[-2:], generator=self.generator)
-        mine = draws if processes == 1 else shard(draws, rank, processes, total)
-        return operation.apply(self.model, clean_BCHW, labels_B, augmented_BCHW, mine)
+        return operation(
+            self.model, clean_BCHW, labels_B, augmented_BCHW, generator=self.generator, share=self.share
+        )
 
 
 def build_step(

@@ -53,6 +53,7 @@ def train(config: Config) -> dict[str, Any]:
     Source: Gong et al., CVPR 2021, Sec. 4.1 and 4.2.
     """
     from keepcore import without_early_head
+    from keepcore.keep import Share
     from keepcore.run.engine import build_accelerator, build_engine
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import Normalize
@@ -62,7 +63,7 @@ def train(config: Config) -> dict[str, Any]:
     from pretrain.evaluate import evaluate
     from pretrain.loaders import build_loader
     from pretrain.model import build_model
-    from pretrain.step import Share, build_step
+    from pretrain.step import build_step
     from pretrain.trained import load_attention
 
     accelerator = build_accelerator(config)

@@ -46,15 +46,18 @@ class Model:
 
     Attributes:
         name: a timm ResNet.
-        weights: start the backbone from this checkpoint of pretrain.train, timm or torchvision.
+        weights: start the backbone from this checkpoint or run of pretrain.train, timm or torchvision (.pth or
+            .safetensors); "timm" takes timm's own.
         last_stride: stride of the last stage, 1 or 2.
         neck: BatchNorm between the feature of the triplet loss and the classifier (BNNeck).
+        stem_relu: false leaves the stem's ReLU out, as the released strong baseline does by mistake.
     """
 
     name: str = "resnet50"
     weights: str = ""
     last_stride: int = 1
     neck: bool = True
+    stem_relu: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from keepcore.run import checkpoint
-from keepcore.run.errors import UserError, nearest
+from keepcore.run.errors import UserError, nearest, one_line
 from reid.config import Config, Model
+
+TIMM = "timm"  # model.weights: those that timm downloads
 
 
 class ReidModel(nn.Module):
@@ -25,7 +27,8 @@ class ReidModel(nn.Module):
         centres: keep a centre per identity for the centre loss.
 
     Source: Luo et al., CVPRW 2019 (BNNeck); michuanhaohao/reid-strong-baseline modeling/baseline.py.
-    Differs from the paper: the released code of the strong baseline lacks the stem's ReLU, timm's has it.
+    Differs from the paper: the released code of the strong baseline lacks the stem's ReLU; here it is there unless
+        ``model.stem_relu`` is false.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ def build_model(config: Config, num_classes: int) -> ReidModel:
     Source: see :class:`ReidModel`.
     """
     backbone = create_backbone(config.model)
-    if config.model.weights:
+    if config.model.weights and config.model.weights != TIMM:
         _load_backbone(backbone, Path(config.model.weights))
     features: int = backbone.num_features
     return ReidModel(backbone, features, num_classes, neck=config.model.neck, centres=config.loss.centre > 0)
@@ -81,11 +84,13 @@ def create_backbone(model: Model) -> Any:
     """
     if not timm.is_model(model.name):
         raise UserError(f"model.name: unknown model {model.name!r}{nearest(model.name, timm.list_models())}")
-    backbone = timm.create_model(model.name, pretrained=False, num_classes=0)
+    backbone = _from_timm(model)
     if not hasattr(backbone, "layer4"):
         raise UserError(f"model.name: {model.name} is no ResNet: its last stage is not called layer4")
     if model.last_stride not in (1, 2):
         raise UserError(f"model.last_stride must be 1 or 2, got {model.last_stride}")
+    if not model.stem_relu:
+        backbone.act1 = nn.Identity()
     if model.last_stride == 1:
         for module in backbone.layer4[0].modules():
             if isinstance(module, nn.Conv2d):
@@ -93,8 +98,30 @@ def create_backbone(model: Model) -> Any:
     return backbone
 
 
+def _from_timm(model: Model) -> Any:
+    pretrained = model.weights == TIMM
+    try:
+        return timm.create_model(model.name, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError) as error:  # no network, or no such weights
+        if not pretrained:
+            raise
+        raise UserError(
+            f"model.weights: timm's weights of {model.name} cannot be had: {one_line(error)}"
+        ) from error
+
+
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    content = checkpoint.load(path)
+    path = path / "last.pth" if path.is_dir() else path
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            content: dict[str, Any] = dict(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"model.weights: cannot read {path}: {one_line(error)}") from error
+    else:
+        content = checkpoint.load(path)
     state = content.get("state_dict_ema") or content.get("state_dict") or content.get("model") or content
     kept = {k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("fc.")}
     checkpoint.load_weights(backbone, kept, path)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from keepcore import KeepAugment, build_keep
 from keepcore.boxes import box_area
+from keepcore.keep import Share
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loop import StepResult
@@ -29,7 +30,8 @@ class TrainStep:
         normalize: uint8 -> normalised floats.
         operation: erasing, or None.
         loss: weights and margins.
-        generator: for the erasing's draws, on the CPU.
+        generator: for the erasing's draws, on the CPU, in the same state in every process.
+        share: of this process in the batch.
 
     Source: Gong et al., CVPR 2021, Sec. 4.4; Luo et al., CVPRW 2019.
     """
@@ -40,6 +42,7 @@ class TrainStep:
     operation: KeepAugment | None
     loss: Loss
     generator: torch.Generator
+    share: Share
 
     def __call__(self, batch: Any) -> StepResult:
         """Return loss, logs and image count."""
@@ -59,7 +62,7 @@ class TrainStep:
     def _erase(self, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         if self.operation is None:
             return images_BCHW, {}
-        kept = self.operation(self.model, images_BCHW, labels_B, generator=self.generator)
+        kept = self.operation(self.model, images_BCHW, labels_B, generator=self.generator, share=self.share)
         height, width = images_BCHW.shape[-2:]
         logs = {
             "box_area_share": box_area(kept.boxes_B4).float().mean() / (height * width),
@@ -69,7 +72,12 @@ class TrainStep:
 
 
 def build_step(
-    config: Config, model: nn.Module, bare: ReidModel, normalize: Normalize, generator: torch.Generator
+    config: Config,
+    model: nn.Module,
+    bare: ReidModel,
+    normalize: Normalize,
+    generator: torch.Generator,
+    share: Share,
 ) -> TrainStep:
     """Build the step of a config.
 
@@ -85,4 +93,4 @@ def build_step(
         if config.augment.head != "full":
             raise UserError(f"augment.head must be full in re-ID, got {config.augment.head!r}")
         operation = replace(build_keep(config.augment), head=lambda inner: cast(ReidModel, inner).logits)
-    return TrainStep(model, bare.centres, normalize, operation, config.loss, generator)
+    return TrainStep(model, bare.centres, normalize, operation, config.loss, generator, share)

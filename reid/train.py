@@ -41,6 +41,7 @@ def train(config: Config) -> dict[str, Any]:
     """
     import torch
 
+    from keepcore.keep import Share
     from keepcore.run.engine import build_accelerator, build_engine
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD, Normalize
@@ -55,12 +56,12 @@ def train(config: Config) -> dict[str, Any]:
     from reid.step import build_step
 
     accelerator = build_accelerator(config)
-    rank, processes = accelerator.process_index, accelerator.num_processes
+    share = Share(accelerator.process_index, accelerator.num_processes)
     source, data = open_source(config.data), config.data
-    seed_process(config.seed, rank)
+    seed_process(config.seed, share.rank)
     label_of = {person: label for label, person in enumerate(source.people)}
     labels = [label_of[photo.person] for photo in source.train]
-    plan = identity_batches(labels, data.identities, data.images, config.seed, rank=rank, processes=processes)
+    plan = identity_batches(labels, data.identities, data.images, config.seed, **share._asdict())
     dataset = Photos(source.train, labels, train_transform(data))
     loader = EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=accelerator.device.type == "cuda")
     model = build_model(config, len(source.people))
@@ -70,11 +71,11 @@ def train(config: Config) -> dict[str, Any]:
         extra = [torch.optim.SGD([model.centres], config.loss.centre_lr / config.loss.centre)]
     own = [p for name, p in model.named_parameters() if name != "centres" and p.requires_grad]
     engine = build_engine(config, accelerator, model, len(loader), extra, own)
-    draws = generator(config.seed, "augment", rank)
+    draws = generator(config.seed, "augment")
     engine.generators["augment"] = draws
     job = Job(
         loader=loader,
-        step=build_step(config, engine.model, model, Normalize(IMAGENET_MEAN, IMAGENET_STD), draws),
+        step=build_step(config, engine.model, model, Normalize(IMAGENET_MEAN, IMAGENET_STD), draws, share),
         evaluate=partial(evaluate, source=source, data=data, accelerator=accelerator),
         headline="mAP",
         export=lambda module: module,
