@@ -94,46 +94,17 @@ def _pth(trained: Trained, out: Path) -> None:
 
 
 def _onnx(trained: Trained, out: Path) -> None:
-    import tempfile
+    from keepcore.run.onnx import checked_onnx
 
-    import torch
-
-    from keepcore.run.checkpoint import replacing
-
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise UserError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from error
     side = json.loads(trained.content["input"])["size"]
-    images_BCHW = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        batch = torch.export.Dim("batch", min=1)
-        torch.onnx.export(
-            trained.model,
-            (images_BCHW,),
-            str(path),
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: batch},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        model = onnx.load(str(path))
-        onnx.helper.set_model_props(model, describe(trained))
-        content = model.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    with torch.no_grad():
-        ours_BK = trained.model(images_BCHW)
-    theirs_BK = torch.from_numpy(session.run(None, {"images": images_BCHW.numpy()})[0])
-    difference = ((ours_BK - theirs_BK).abs().max() / ours_BK.abs().max().clamp_min(1e-12)).item()
-    if not difference <= LARGEST_DIFFERENCE:
-        raise UserError(f"the exported network differs from the trained one by {difference:.1e}: not written")
-    with replacing(out) as file:
-        file.write(content)
-    print(f"largest relative difference to torch: {difference:.1e}", file=sys.stderr)
+    checked_onnx(
+        trained.model,
+        (3, side, side),
+        out,
+        output="logits",
+        about=describe(trained),
+        largest_difference=LARGEST_DIFFERENCE,
+    )
 
 
 WRITERS: dict[str, Callable[[Trained, Path], None]] = {".safetensors": _safetensors, ".pth": _pth, ".onnx": _onnx}

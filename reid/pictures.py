@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from reid.report import distances
 
 if TYPE_CHECKING:
     from reid.features import Features
-    from reid.sources import Photo, Source
+    from reid.sources import Source
     from reid.trained import Trained
     from reid.verification import Verification
 
@@ -55,16 +56,27 @@ def ranked_lists(
 
 def _line(features: Features, source: Source, query: int, nearest: Any) -> list[Image.Image]:
     labels = features.labels
-    line = [_framed(source.query[query], QUERY)]
+    line = [framed(source.query[query].path, QUERY)]
     for index in nearest.tolist():
         same = labels.gallery_ids[index] == labels.query_ids[query]
         own = same and labels.gallery_cams[index] == labels.query_cams[query]
-        line.append(_framed(source.gallery[index], JUNK if own else RIGHT if same else WRONG))
+        line.append(framed(source.gallery[index].path, JUNK if own else RIGHT if same else WRONG))
     return line
 
 
-def _framed(photo: Photo, colour: tuple[int, int, int]) -> Image.Image:
-    return ImageOps.expand(read_rgb(photo.path).resize((WIDTH, HEIGHT)), FRAME, colour)
+def framed(path: Path, colour: tuple[int, int, int]) -> Image.Image:
+    """Make a cell of a photograph in a coloured frame.
+
+    Args:
+        path: of the image.
+        colour: RGB, 0 to 255.
+
+    Raises:
+        UserError: it cannot be read.
+
+    Source: elementary.
+    """
+    return ImageOps.expand(read_rgb(path).resize((WIDTH, HEIGHT)), FRAME, colour)
 
 
 def erasing_sheet(trained: Trained, source: Source, *, columns: int = 10, seed: int = 3) -> Image.Image:

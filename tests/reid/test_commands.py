@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from keepcore.run import checkpoint
-from reid import evaluate, train
+from reid import evaluate, export, extract, search, train
 from reid.config import RECIPES
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -145,3 +145,72 @@ def test_evaluation_mistakes(run, tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_extract_and_search(run, demo, tmp_path, capsys):
+    folder, npz = demo / "reid" / "bounding_box_test", tmp_path / "g.npz"
+    assert extract.main([str(run), str(folder), str(npz), *CPU]) == 0
+    query = next((demo / "reid" / "query").iterdir())
+    lists = []
+    for gallery in (npz, folder):
+        out = [tmp_path / "l.json", tmp_path / "l.png"]
+        options = ["--top", "3", "--json_file", str(out[0]), "--picture", str(out[1]), *CPU]
+        assert search.main([str(run), str(query), str(gallery), *options]) == 0
+        lists.append(json.loads(out[0].read_text()))
+        assert out[1].stat().st_size > 1000
+    assert lists[0] == lists[1]
+    (found,) = lists[0]
+    scores = [match["similarity"] for match in found["matches"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert search.main([str(run), str(folder), str(folder), "--top", "1", "--json_file", str(out[0]), *CPU]) == 0
+    for each in json.loads(out[0].read_text()):  # everybody looks most like himself
+        assert each["matches"][0]["similarity"] == pytest.approx(1.0, abs=1e-4)
+    assert (
+        search.main([str(run), str(query), str(npz), "--threshold", "1.1", "--json_file", str(out[0]), *CPU]) == 0
+    )
+    assert json.loads(out[0].read_text())[0]["matches"] == []
+    capsys.readouterr()
+    for argv, message in (
+        ([str(run), str(query), str(tmp_path / "none.npz")], "not written by reid.extract"),
+        ([str(run), str(tmp_path / "nobody"), str(npz)], "no images in"),
+        ([str(run), str(query), str(npz), "--top", "0"], "top must be"),
+    ):
+        assert search.main([*argv, *CPU]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert extract.main([str(run), str(folder), "out.npy", *CPU]) == 2
+
+
+@pytest.mark.slow
+def test_export_to_onnx(run, tmp_path, capsys):
+    import onnxruntime
+
+    from reid.trained import load_trained
+
+    out = tmp_path / "reid.onnx"
+    assert export.main([str(run), str(out)]) == 0
+    session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    images = torch.randn(5, 3, 64, 32)
+    (features,) = session.run(["features"], {"images": images.numpy()})
+    with torch.no_grad():
+        assert (torch.from_numpy(features) - load_trained(str(run)).model.embed(images)).abs().max() < 1e-4
+    assert export.main([str(run), str(tmp_path / "reid.pt")]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["demo_plain", "demo_selective"])
+def test_training_end_to_end_learns_to_find_people(recipe, demo, tmp_path):
+    """Five epochs on the small demo set: much better than the untrained network."""
+    argv = ["--config", recipe, "--data.dataset", "demo", "--data.root", str(demo), *CPU[:2]]
+    argv += ["--data.workers", "0", "--data.identities", "4", "--eval_every", "1"]
+    assert train.main([*argv, "--output", str(tmp_path / "none"), "--optim.lr", "0", "--max_steps", "1"]) == 0
+    assert train.main([*argv, "--output", str(tmp_path / "run")]) == 0
+    before, after = (
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1]) for name in ("none", "run")
+    )
+    assert after["epoch"] == 5
+    assert after["loss"] < before["loss"]
+    assert after["mAP"] > before["mAP"] + 10

@@ -82,3 +82,84 @@ def test_the_neck_is_frozen_and_the_last_stride_is_one():
     assert model.centres.shape == (5, 512)
     with pytest.raises(UserError, match="no ResNet"):
         build_model(Config(model=Model(name="vit_tiny_patch16_224")), 5)
+
+
+def test_the_steps_losses_are_the_definitions():
+    """Hard-coded from the formulas: label smoothing 0.1 over two classes, batch-hard triplet, centre loss."""
+    from keepcore.keep import Share
+    from keepcore.run.images import Normalize
+    from reid.step import TrainStep
+
+    features = torch.tensor([[0.0], [1.0], [3.0], [3.5]])
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 3.0]])
+    step = TrainStep(
+        model=lambda images: (features, logits),
+        centres_KD=torch.tensor([[0.0], [3.0]]),
+        normalize=Normalize((0.5,), (0.5,)),
+        operation=None,
+        loss=Loss(label_smoothing=0.1, margin=2.0, centre=0.0005),
+        generator=torch.Generator(),
+        share=Share(),
+    )
+    result = step((torch.zeros(4, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 1, 1])))
+    assert result.logs["id_loss"].item() == pytest.approx(0.370481, abs=1e-5)
+    assert result.logs["triplet_loss"].item() == pytest.approx(0.375, abs=1e-4)
+    assert result.logs["centre_loss"].item() == pytest.approx(0.3125, abs=1e-6)
+    assert result.loss.item() == pytest.approx(0.370481 + 0.375 + 0.00015625, abs=1e-4)
+
+
+@pytest.mark.parametrize("selective", [True, False])
+def test_two_processes_erase_what_one_does(selective):
+    """Same draws, each process its part: the same boxes, with tau = 1 those of plain erasing."""
+    from keepcore import KeepRandomErasing, anywhere
+    from keepcore.keep import Share
+    from keepcore.regions import below
+    from keepcore.sizes import erasing_size
+
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 8, 5))
+    images, labels = torch.randn(8, 3, 16, 8), torch.arange(8) % 5
+    size = erasing_size(area=(0.02, 0.4), aspect=(0.3, 3.33), log_aspect=False, tries=100)
+    options = {"prob": 0.5, "size": size}
+    keep = KeepRandomErasing(**options, quantile=0.6, selector=below if selective else anywhere)
+
+    def boxes(op, part, share):
+        return op(
+            net, images[part], labels[part], generator=torch.Generator().manual_seed(4), share=share
+        ).boxes_B4
+
+    whole = boxes(keep, slice(None), Share())
+    halves = [boxes(keep, slice(4 * r, 4 * r + 4), Share(r, 2)) for r in (0, 1)]
+    assert torch.equal(torch.cat(halves), whole)
+    everything = KeepRandomErasing(**options, quantile=1.0)
+    plain = KeepRandomErasing(**options, selector=anywhere)
+    assert torch.equal(boxes(everything, slice(None), Share()), boxes(plain, slice(None), Share()))
+
+
+def test_the_released_stem_has_no_relu():
+    with_relu, without = (
+        build_model(Config(model=Model(name="resnet18", stem_relu=relu)), 5).backbone for relu in (True, False)
+    )
+    without.load_state_dict(with_relu.state_dict())
+    images = torch.randn(1, 3, 32, 16)
+    stem = with_relu.bn1(with_relu.conv1(images))
+    assert torch.equal(with_relu.act1(stem.clone()), stem.relu())
+    assert torch.equal(without.act1(stem.clone()), stem)
+
+
+def test_weights_of_all_kinds(tmp_path):
+    import timm
+    from safetensors.torch import save_file
+
+    source = timm.create_model("resnet18", num_classes=3)
+    (tmp_path / "run").mkdir()
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "run" / "last.pth")
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    for weights in ("run", "run/last.pth", "w.safetensors"):
+        model = build_model(Config(model=Model(name="resnet18", weights=str(tmp_path / weights))), 5)
+        assert torch.equal(model.backbone.layer3[0].conv1.weight, source.layer3[0].conv1.weight)
+    (tmp_path / "bad.safetensors").write_bytes(b"123")
+    for weights, message in (("bad.safetensors", "cannot read"), ("none.pth", "no checkpoint")):
+        with pytest.raises(UserError, match=message):
+            build_model(Config(model=Model(name="resnet18", weights=str(tmp_path / weights))), 5)
+    with pytest.raises(UserError, match="another architecture"):
+        build_model(Config(model=Model(name="resnet34", weights=str(tmp_path / "run"))), 5)

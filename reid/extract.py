@@ -1,0 +1,125 @@
+"""``python -m reid.extract RUN FOLDER OUT.npz``: features of any folder of cropped people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keepcore.run.errors import UserError, guard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reid.trained import Trained
+
+PROG = "python -m reid.extract"
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Embed the photographs of a folder.
+
+    Attributes:
+        checkpoint: a .pth of reid.train, or its run folder.
+        folder: of cropped people, searched for images at any depth.
+        out: .npz to write: features (N x D, rows of length 1) and paths.
+        flip: add the features of the mirrored images.
+        batch_size: images per batch.
+        workers: data processes.
+        device: auto, cpu, cuda, mps.
+    """
+
+    checkpoint: str
+    folder: str
+    out: str
+    flip: bool = False
+    batch_size: int = 128
+    workers: int = 2
+    device: str = "auto"
+
+
+def photographs(place: Path) -> list[Path]:
+    """List the images of a folder at any depth, or the one image.
+
+    Raises:
+        UserError: nothing there.
+
+    Source: elementary.
+    """
+    from reid.sources import SUFFIXES
+
+    if place.is_file():
+        return [place]
+    found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"no images in {place}")
+    return found
+
+
+def embed_paths(trained: Trained, paths: Sequence[Path], config: ExtractConfig) -> Tensor:
+    """Embed photographs by their paths.
+
+    Args:
+        trained: the network.
+        paths: of images.
+        config: of the command; batch, workers, device and flip count.
+
+    Returns:
+        features_ND: float32 on the CPU, rows of length 1.
+
+    Source: see :func:`reid.embed.embed`.
+    """
+    from keepcore.run.config import Run
+    from keepcore.run.engine import build_accelerator
+    from reid.embed import embed
+    from reid.sources import Photo
+
+    accelerator = build_accelerator(Run(device=config.device))
+    data = trained.data(batch_size=config.batch_size, workers=config.workers)
+    photos = [Photo(path, 0, 0) for path in paths]
+    return embed(trained.model.to(accelerator.device), photos, data, accelerator, flip=config.flip)
+
+
+def extract(config: ExtractConfig) -> None:
+    """Embed a folder and write the features.
+
+    Args:
+        config: of the command.
+
+    Raises:
+        UserError: no images, one that cannot be read, or an output that is no .npz.
+
+    Source: elementary.
+    """
+    import numpy as np
+
+    from keepcore.run.checkpoint import replacing
+    from reid.trained import load_trained
+
+    out = Path(config.out)
+    if out.suffix != ".npz":
+        raise UserError(f"out: {out.name} must end in .npz")
+    paths, trained = photographs(Path(config.folder)), load_trained(config.checkpoint)
+    features_ND = embed_paths(trained, paths, config).numpy()
+    with replacing(out) as file:
+        np.savez(file, features=features_ND, paths=np.array([str(path) for path in paths]))
+    print(f"{out}: {len(paths)} features of {features_ND.shape[1]} numbers")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Read the command line and extract; returns the exit code."""
+
+    def command() -> None:
+        from keepcore.run.cli import parse, with_positional
+
+        arguments = with_positional(argv, "checkpoint", "folder", "out")
+        extract(parse(ExtractConfig, arguments, prog=PROG, description=str(__doc__)))
+
+    return guard(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
