@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -30,10 +30,24 @@ def build_parser(config_type: type[Any], prog: str, description: str) -> Argumen
 
     Source: jsonargparse.
     """
+    _resolve(config_type)
     parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML recipe: a file, or the name of one of ours")
     parser.add_class_arguments(config_type, as_group=False)
     return parser
+
+
+def _resolve(config_type: type[Any]) -> None:
+    """Replace a dataclass's postponed annotations by the types that they name.
+
+    jsonargparse would run the module's ``if TYPE_CHECKING`` imports to find them: seconds, for ``--help`` too.
+    """
+    hints = get_type_hints(config_type)
+    config_type.__init__.__annotations__.update(hints)
+    for each in fields(config_type):
+        each.type = hints[each.name]
+        if is_dataclass(each.type):
+            _resolve(each.type)  # type: ignore[arg-type]
 
 
 def parse(

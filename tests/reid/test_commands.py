@@ -214,3 +214,26 @@ def test_training_end_to_end_learns_to_find_people(recipe, demo, tmp_path):
     assert after["epoch"] == 5
     assert after["loss"] < before["loss"]
     assert after["mAP"] > before["mAP"] + 10
+
+
+@pytest.mark.slow
+def test_multi_query_and_a_corrupt_image(run, demo, tmp_path, capsys):
+    """gt_bbox photographs are averaged into the queries; a damaged file is named in one line."""
+    import shutil
+
+    root = tmp_path / "market"
+    shutil.copytree(demo / "reid", root)
+    shutil.copytree(root / "query", root / "gt_bbox")
+    options = ["--dataset", "market1501", "--root", str(root), "--resamples", "0", *CPU]
+    found = []
+    for flags in ([], ["--multi_query"]):
+        assert evaluate.main([str(run), *options, *flags]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[1]["mAP"] == pytest.approx(found[0]["mAP"])  # here the photographs are the queries themselves
+    assert (found[0]["multi_query"], found[1]["multi_query"]) == (False, True)
+    victim = sorted((root / "bounding_box_test").iterdir())[3]
+    victim.write_bytes(victim.read_bytes()[:100])
+    assert evaluate.main([str(run), *options]) == 2
+    error = capsys.readouterr().err
+    assert victim.name in error
+    assert error.count("\n") == 1
