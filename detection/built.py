@@ -118,6 +118,19 @@ def resnet_tensors(names: Mapping[str, Any]) -> dict[str, str]:
     return {short: name for short, name in found.items() if not short.endswith("num_batches_tracked")}
 
 
+def held_by(weights: Path) -> dict[str, Tensor]:
+    """Read a file's tensors; a detector's own checkpoint gives those of its backbone, without prefix.
+
+    Raises:
+        UserError: see :func:`detection.write.read`.
+
+    Source: elementary.
+    """
+    tensors = read(weights)[0]
+    homes = resnet_tensors(tensors)
+    return {short: tensors[name] for short, name in homes.items()} if homes else tensors
+
+
 def unfilled(model: Any, weights: Path) -> list[str]:
     """List the backbone's tensors that do not carry the file's values.
 
@@ -130,7 +143,7 @@ def unfilled(model: Any, weights: Path) -> list[str]:
 
     Source: detectron2 only warns about unfilled tensors.
     """
-    held, own = read(weights)[0], model.state_dict()
+    held, own = held_by(weights), model.state_dict()
     return [short for short, name in resnet_tensors(own).items() if not _same(own[name], held.get(short))]
 
 
@@ -140,7 +153,7 @@ def homeless(model: Any, weights: Path) -> list[str]:
     Source: detectron2 only warns about them.
     """
     homes = resnet_tensors(model.state_dict())
-    return [name for name in read(weights)[0] if name not in homes and not name.startswith("linear.")]
+    return [name for name in held_by(weights) if name not in homes and not name.startswith("linear.")]
 
 
 def _same(own: Tensor, given: Tensor | None) -> bool:

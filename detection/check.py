@@ -59,6 +59,8 @@ def check(config: Path, weights: Path, options: Sequence[str] = ()) -> tuple[lis
     built = build(config, options)
     if not resnet_tensors(built.model.state_dict()):
         raise UserError(f"{config} has no ResNet of Detectron2: TimmBackbone checks the weights it loads itself")
+    if not hasattr(built.model, "input_format"):
+        raise UserError(f"{config}: {type(built.model).__name__} has no channel order and mean to check")
     load_weights(built.model, weights)
     problems = _tensors(built.model, weights)
     remarks = _remarks(built)
@@ -73,10 +75,9 @@ def check(config: Path, weights: Path, options: Sequence[str] = ()) -> tuple[lis
 
 def _tensors(model: Any, weights: Path) -> list[str]:
     """What the backbone did not get, what of the file found no place."""
-    from detection.built import homeless, resnet_tensors, unfilled
-    from detection.write import read
+    from detection.built import held_by, homeless, resnet_tensors, unfilled
 
-    total, held = len(resnet_tensors(model.state_dict())), read(weights)[0]
+    total, held = len(resnet_tensors(model.state_dict())), held_by(weights)
     missing, extra = unfilled(model, weights), homeless(model, weights)
     depth = _blocks(held)
     found = []
@@ -101,7 +102,7 @@ def _inputs(built: Built, made: dict[str, Any]) -> list[str]:
     model, found = built.model, []
     formats = {"INPUT.FORMAT": model.input_format}
     if built.lazy:
-        loaders = built.cfg.dataloader
+        loaders = built.cfg.get("dataloader", {})
         formats |= {
             f"dataloader.{part}.mapper.image_format": loaders[part].mapper.image_format
             for part in loaders
@@ -112,7 +113,7 @@ def _inputs(built: Built, made: dict[str, Any]) -> list[str]:
             found.append(f"{key} is {value}, the weights want {made['format']}: {key} {made['format']}")
     for key, buffer in (("mean", model.pixel_mean), ("std", model.pixel_std)):
         ours, theirs = pixels(made[key]), [round(float(v), 3) for v in buffer.flatten()]
-        if max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) > 0.01:
+        if len(ours) != len(theirs) or not max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) <= 0.01:
             name = f"MODEL.PIXEL_{key.upper()}"
             found.append(f"{name} is {theirs}, the weights want {ours}: {name} {str(ours).replace(' ', '')}")
     return found
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from detection.options import split_options
         from keepcore.run.cli import parse, with_positional
 
-        ours, options = split_options(argv)
+        ours, options = split_options(argv, positional=2)
         ours = with_positional(ours, "config_file", "weights")
         asked = parse(CheckConfig, ours, prog=PROG, description=str(__doc__))
         return report(*check(Path(asked.config_file), Path(asked.weights), options))

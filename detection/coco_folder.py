@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,11 @@ from PIL import Image
 from keepcore.run.demo.detection import CATEGORY_IDS, CATEGORY_NAMES
 from keepcore.run.errors import UserError
 
+_FIELDS: dict[str, dict[str, type]] = {
+    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "annotations": {"image_id": int, "category_id": int},
+    "categories": {"id": int, "name": str},
+}
 COCO_NAMES = tuple(name.strip().replace("_", " ") for name in CATEGORY_NAMES)
 COCO_CATEGORIES = tuple({"id": i, "name": name} for i, name in zip(CATEGORY_IDS, COCO_NAMES, strict=True))
 
@@ -60,7 +66,33 @@ def read_annotations(path: Path) -> dict[str, Any]:
     ]
     if lacking:
         raise UserError(f"{path} has no list {lacking[0]!r}: not COCO's object annotations")
+    for part, kinds in _FIELDS.items():
+        for index, each in enumerate(content[part]):
+            _check_entry(each, kinds, f"{path}: {part}[{index}]")
     return content
+
+
+def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} is no object: {str(entry)[:40]}")
+    for name, kind in kinds.items():
+        if not isinstance(entry.get(name), kind) or isinstance(entry.get(name), bool):
+            raise UserError(f"{where}: {name} must be {kind.__name__}, got {entry.get(name)!r}")
+    if "bbox" in entry:
+        check_box(entry["bbox"], where)
+
+
+def check_box(box: Any, where: str) -> None:
+    """Refuse what is no box of four finite numbers.
+
+    Raises:
+        UserError: says where.
+
+    Source: cocodataset.org's format: x, y, width, height.
+    """
+    good = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
+    if not good or not all(math.isfinite(v) for v in box):
+        raise UserError(f"{where}: bbox must be four finite numbers, got {str(box)[:60]}")
 
 
 def write_annotations(content: dict[str, Any], path: Path) -> None:

@@ -17,15 +17,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from detection.rows import ROWS, SCHEDULE
+from detection.rows import BATCH, ROWS, SCHEDULE
+from detection.settings import OTHER, Settings, read_config, settings_of
 from keepcore.run.errors import UserError, guard
 
 PROG = "python -m detection.collect"
 MADE = "keepaugment.json"  # what detection.run notes in an OUTPUT_DIR
 METRIC = "bbox/AP"
-OTHER = "other"  # runs of configs that are no row
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Run:
         arm: plain, CutMix, KeepCutMix, ...
         value: the metric; NaN when nothing was detected.
         iteration: of the evaluation.
-        iterations: of the schedule.
-        beta: RetinaNet's SMOOTH_L1_LOSS_BETA, or None.
+        settings: of its config.
+        gpus: on which detection.run ran it; 0 is unknown.
     """
 
     folder: str
@@ -64,18 +64,31 @@ class Run:
     arm: str
     value: float
     iteration: int
-    iterations: int
-    beta: float | None = None
+    settings: Settings
+    gpus: int = 0
+
+    @property
+    def expected(self) -> int:
+        """Iterations to the end; 0 where Detectron2 scaled them to a number of GPUs that nobody noted."""
+        meant = self.settings.gpus
+        if not meant:
+            return self.settings.iterations
+        return round(self.settings.iterations * meant / self.gpus) if self.gpus else 0
 
     @property
     def remark(self) -> str:
         """Why the number is not one of Table 11; "" when it is."""
         if math.isnan(self.value):
             return "no detections (AP is NaN)"
-        if self.iteration < self.iterations - 1:
-            return f"unfinished: iteration {self.iteration} of {self.iterations}"
-        if self.row != OTHER and self.iterations < SCHEDULE:
-            return f"{self.iterations} iterations instead of {SCHEDULE}"
+        if self.settings.gpus and not self.gpus:
+            return "the schedule was scaled to the number of GPUs, which is not known: has the run ended?"
+        if self.iteration < self.expected - 1:
+            return f"unfinished: iteration {self.iteration} of {self.expected}"
+        images = self.settings.iterations * self.settings.batch
+        if self.row != OTHER and images < SCHEDULE * BATCH:
+            return (
+                f"{self.settings.iterations} iterations of {self.settings.batch} instead of {SCHEDULE} of {BATCH}"
+            )
         return ""
 
 
@@ -91,8 +104,7 @@ def read_run(text: str, metric: str = METRIC) -> Run:
 
     Source: detectron2/utils/events.py: one JSON object a line, in which NaN is allowed.
     """
-    arm, _, path = text.rpartition("=")
-    folder = Path(path)
+    arm, folder = _named(text)
     rows = read_metrics(folder)
     evaluated = [row for row in rows if METRIC in row]
     if not evaluated:
@@ -101,15 +113,17 @@ def read_run(text: str, metric: str = METRIC) -> Run:
     if metric not in last:
         known = ", ".join(key for key in last if key.startswith("bbox/") and "-" not in key)
         raise UserError(f"metric: no {metric!r} in {folder}/metrics.json, but {known}")
-    found = _settings(folder)
+    known = folder / "config.yaml"
+    found, note = settings_of(read_config(known)) if known.is_file() else Settings(), read_note(folder)
+    value = last[metric]
     return Run(
         folder=folder.name,
         row=found.row,
-        arm=arm or _arm_of(folder, found.weights),
-        value=float(last[metric]),
+        arm=arm or _arm_of(note, found.weights),
+        value=math.nan if value is None else float(value),
         iteration=int(last.get("iteration", 0)),
-        iterations=found.iterations,
-        beta=found.beta,
+        settings=found,
+        gpus=int(note.get("gpus") or 0),
     )
 
 
@@ -128,62 +142,39 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             if number < len(lines):
                 raise UserError(f"{path}, line {number}: {error}") from error
+            continue
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: no JSON object: {line[:40]}")
+        rows.append(row)
     return rows
 
 
-class _Settings(NamedTuple):
-    row: str = OTHER
-    iterations: int = 0
-    beta: float | None = None
-    weights: str = ""
+def read_note(folder: Path) -> dict[str, Any]:
+    """Read what detection.run noted in an OUTPUT_DIR; {} where it noted nothing.
 
+    Raises:
+        UserError: the note is damaged.
 
-def _settings(folder: Path) -> _Settings:
-    """Read which row a folder's config describes, how long it trains, and from what."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Leaves out the Python objects that a LazyConfig's dump names."""
-
-    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: None)  # type: ignore
+    Source: elementary.
+    """
+    path = folder / MADE
+    if not path.is_file():
+        return {}
     try:
-        cfg = yaml.load((folder / "config.yaml").read_text(), Loader)
-        return _of_yaml(cfg) if "MODEL" in cfg else _of_lazy(cfg)
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return _Settings()
+        found = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no JSON: {error}") from error
+    return found if isinstance(found, dict) else {}
 
 
-def _of_yaml(cfg: dict[str, Any]) -> _Settings:
-    model = cfg["MODEL"]
-    retina = model["META_ARCHITECTURE"] == "RetinaNet"
-    kind = "retinanet" if retina else "fpn" if "fpn" in model["BACKBONE"]["NAME"] else "c4"
-    beta = float(model["RETINANET"]["SMOOTH_L1_LOSS_BETA"]) if retina else None
-    return _Settings(_row(kind, model["RESNETS"]["DEPTH"]), int(cfg["SOLVER"]["MAX_ITER"]), beta, model["WEIGHTS"])
-
-
-def _of_lazy(cfg: dict[str, Any]) -> _Settings:
-    model, train = cfg["model"], cfg["train"]
-    retina, resnet = model["_target_"].endswith("RetinaNet"), model["backbone"].get("bottom_up")
-    kind = "retinanet" if retina else "fpn" if resnet else "c4"
-    resnet = resnet or model["backbone"]
-    beta = float(model.get("smooth_l1_beta", 0.0)) if retina else None
-    depth = resnet.get("stages", {}).get("depth")  # a TimmBackbone has none, and is no row
-    weights = resnet.get("checkpoint") or train["init_checkpoint"]
-    return _Settings(_row(kind, depth), int(train["max_iter"]), beta, weights)
-
-
-def _row(kind: str, depth: Any) -> str:
-    return f"{kind}_r{depth}" if f"{kind}_r{depth}" in ROWS else OTHER
-
-
-def _arm_of(folder: Path, weights: str) -> str:
+def _arm_of(note: dict[str, Any], weights: str) -> str:
     """Ask detection.run's note, then the weights that the config names."""
-    if (folder / MADE).is_file():
-        return str(json.loads((folder / MADE).read_text())["arm"])
+    if note.get("arm"):
+        return str(note["arm"])
     path = Path(weights)
     told = ""
     if path.suffix in (".pth", ".pkl") and path.is_file():
@@ -259,9 +250,9 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     """
     found = [f"* {run.folder}: {run.remark}" for run in runs if run.remark]
     found += [
-        f"{run.folder}: SMOOTH_L1_LOSS_BETA {run.beta}, that of the paper's baseline; the zoo today has 0.0"
+        f"{run.folder}: SMOOTH_L1_LOSS_BETA {run.settings.beta}, that of the paper's baseline; today's zoo has 0.0"
         for run in runs
-        if run.beta
+        if run.settings.beta
     ]
     return found
 
@@ -303,7 +294,7 @@ def _json(header: list[str], lines: list[list[str]], notes: list[str], runs: Seq
                 "arm": run.arm,
                 "value": None if math.isnan(run.value) else run.value,
                 "iteration": run.iteration,
-                "iterations": run.iterations,
+                "iterations": run.expected,
                 "remark": run.remark,
             }
             for run in runs
@@ -331,7 +322,7 @@ def collect(config: CollectConfig) -> str:
 
     if config.form not in FORMS:
         raise UserError(f"form: no {config.form!r}{nearest(config.form, FORMS)}: one of {', '.join(FORMS)}")
-    runs = [read_run(text, config.metric) for text in config.runs]
+    runs = [read_run(text, config.metric) for text in _once(config.runs)]
     text = FORMS[config.form](*tabulate(runs, config.metric), remarks(runs), runs)
     if config.out:
         from keepcore.run.checkpoint import replacing
@@ -339,6 +330,20 @@ def collect(config: CollectConfig) -> str:
         with replacing(Path(config.out)) as file:
             file.write((text + "\n").encode())
     return text
+
+
+def _once(texts: Sequence[str]) -> list[str]:
+    """Leave out folders that are named again."""
+    found: dict[Path, str] = {}
+    for text in texts:
+        found.setdefault(_named(text)[1].resolve(), text)
+    return list(found.values())
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """Part arm=folder; a folder's own name may hold a "=" too."""
+    arm, equals, rest = text.partition("=")
+    return ("", Path(text)) if Path(text).is_dir() or not equals else (arm, Path(rest))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,8 +13,8 @@ import yaml
 
 from detection.arch import Arch
 from detection.convert import choose_arch, convert
-from detection.load import Loaded, digest, find, load
-from detection.write import check_suffix, config_keys, read, train_command, write
+from detection.load import Loaded, check_normalisation, find, load
+from detection.write import check_suffix, config_keys, train_command, write
 from keepcore.run.errors import UserError
 from keepcore.run.folder import provenance
 
@@ -30,6 +30,7 @@ class Conversion:
         use: auto, ema, raw, or a top-level key.
         keep_fc: carry the classifier over too.
         verify: compare features through Detectron2 before the file takes its place.
+        explain: print the config keys and the command to train with.
         mean: of the normalisation, of values in [0, 1]; () is what the file says.
         std: the same.
     """
@@ -40,6 +41,7 @@ class Conversion:
     use: str = "auto"
     keep_fc: bool = False
     verify: bool = False
+    explain: bool = True
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -62,7 +64,8 @@ def convert_file(asked: Conversion) -> int:
     if asked.output.resolve() == find(asked.source).resolve():
         raise UserError(f"{asked.output} is the checkpoint itself: give another output")
     loaded = load(asked.source, asked.use)
-    loaded = loaded._replace(mean=asked.mean or loaded.mean, std=asked.std or loaded.std)
+    given = {name: getattr(asked, name) or getattr(loaded, name) for name in ("mean", "std")}
+    loaded = loaded._replace(**{name: check_normalisation(name, values) for name, values in given.items()})
     name, arch, warning = choose_arch(loaded.state, loaded.arch, asked.arch)
     converted = convert(loaded.state, arch, keep_fc=asked.keep_fc)
     made = _provenance(asked, loaded, name, arch)
@@ -77,20 +80,13 @@ def convert_file(asked: Conversion) -> int:
     finally:
         with suppress(OSError):  # it was moved, or could not be written
             hidden.unlink()
-    _explain(asked, loaded, name, arch, len(converted))
+    print(
+        f"{asked.source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> "
+        f"{asked.output}: {len(converted)} tensors, all names and shapes as Detectron2 expects them"
+    )
+    if asked.explain:
+        _explain(asked, loaded, arch)
     return 0
-
-
-def is_made(asked: Conversion) -> bool:
-    """Whether the output is there already: from this very checkpoint, the same weights of it and architecture.
-
-    Source: elementary.
-    """
-    if not asked.output.is_file():
-        return False
-    made = read(asked.output)[1]
-    same = made.get("source_sha256") == digest(find(asked.source)) and made.get("use") == asked.use
-    return same and asked.arch in ("", made.get("arch"))
 
 
 def _provenance(asked: Conversion, loaded: Loaded, name: str, arch: Arch) -> dict[str, Any]:
@@ -111,11 +107,7 @@ def _provenance(asked: Conversion, loaded: Loaded, name: str, arch: Arch) -> dic
     }
 
 
-def _explain(asked: Conversion, loaded: Loaded, name: str, arch: Arch, count: int) -> None:
-    print(
-        f"{asked.source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> "
-        f"{asked.output}: {count} tensors, all names and shapes as Detectron2 expects them"
-    )
+def _explain(asked: Conversion, loaded: Loaded, arch: Arch) -> None:
     print("\nConfig keys that belong to these weights:\n")
     keys = config_keys(arch, asked.output, loaded.mean, loaded.std)
     print(yaml.safe_dump(keys, sort_keys=False, default_flow_style=None))

@@ -44,7 +44,7 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
 
     Source: facts of timm's model zoo: resnetaa50 and resnetblur50 have resnet50's names and shapes exactly.
     """
-    name = asked or named
+    name = _plain_name(asked or named)
     _refuse(state)
     if name and name not in ARCHS:
         raise UserError(_no_equivalent(name))
@@ -52,9 +52,18 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
     fits = [each for each, arch in ARCHS.items() if arch == found]
     if name and name not in fits:
         hint = f" (if {fits[0]} is right: --arch {fits[0]})" if fits else ""
+        if found.norm == "GN":
+            hint = (
+                "; they have no BatchNorm statistics: averaged parameters without buffers? --use raw takes others"
+            )
         raise UserError(f"the weights are those of {' or '.join(fits) or found}, not of {name}{hint}")
     if not fits:
         raise UserError(f"{found} is no architecture that is known to convert: {', '.join(ARCHS)}")
+    if found.norm == "GN" and not name:
+        raise UserError(
+            "the weights have no BatchNorm statistics: averaged parameters without buffers, or GroupNorm; "
+            f"--use raw takes others, --arch {fits[0]} says that it is GroupNorm"
+        )
     warning = ""
     if not name:
         warning = (
@@ -62,6 +71,13 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
             "resnetblur50) have the same tensors and would give wrong features: pass --arch to be sure"
         )
     return name or fits[0], found, warning
+
+
+def _plain_name(name: str) -> str:
+    """Take the former names of timm's weights of a plain ResNet back to the network's."""
+    match = re.fullmatch(r"(?:tv|ssl|swsl|ig)_(\w+)|gluon_(\w+?)(?:_v1b)?", name)
+    plain = next((each for each in match.groups() if each), name) if match else name
+    return plain if plain in ARCHS else name
 
 
 def _no_equivalent(name: str) -> str:
@@ -123,8 +139,8 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
     """
     wanted, converted, unknown = expected_shapes(arch), {}, []
     if keep_fc:
-        if state.get("fc.weight") is None or state["fc.weight"].ndim != 2:
-            raise UserError("--keep-fc: the file has no classifier fc.weight")
+        if not {"fc.weight", "fc.bias"} <= state.keys() or state["fc.weight"].ndim != 2:
+            raise UserError("--keep-fc: the file has no classifier with fc.weight and fc.bias")
         wanted |= {f"linear.{tail}": tuple(state[f"fc.{tail}"].shape) for tail in ("weight", "bias")}
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked") or (name.startswith("fc.") and not keep_fc):
@@ -133,8 +149,7 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
         if renamed is None:
             unknown.append(name)
             continue
-        if not tensor.is_floating_point():
-            raise UserError(f"{name} is {tensor.dtype}, not floating point: convert the weights before quantising")
+        _check_kind(name, tensor)
         converted[renamed] = tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
     _check_names(wanted, converted, unknown)
     for name, tensor in converted.items():
@@ -143,6 +158,13 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise UserError(f"{name} has negative variances: the file is damaged")
     return converted
+
+
+def _check_kind(name: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise UserError(f"{name} is {tensor.dtype}, not floating point: convert the weights before quantising")
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise UserError(f"{name} is a {'meta' if tensor.is_meta else 'sparse'} tensor, without plain values")
 
 
 def _refuse(state: dict[str, Tensor]) -> None:

@@ -47,7 +47,9 @@ def inspect(root: Path, *, decode: bool = False) -> tuple[list[str], list[str]]:
 
 def _counts(split: str, content: dict[str, Any]) -> str:
     images, objects = len(content["images"]), len(content["annotations"])
-    filled = len({each.get("image_id") for each in content["annotations"]})
+    filled = len(
+        {each["image_id"] for each in content["annotations"]} & {each["id"] for each in content["images"]}
+    )
     text = f"{split}: {images} images, {objects} objects, {images - filled} images without any"
     published = PUBLISHED.get(split)
     if published == (images, objects, filled):
@@ -56,6 +58,8 @@ def _counts(split: str, content: dict[str, Any]) -> str:
 
 
 def _problems(content: dict[str, Any], folder: Path, decode: bool) -> Iterator[str]:
+    if not content["images"]:
+        yield "no images"
     found = {each["id"]: each["name"] for each in content["categories"]}
     official = {each["id"]: each["name"] for each in COCO_CATEGORIES}
     if found != official:

@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +23,6 @@ from keepcore.run.errors import UserError, one_line
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "_fsdp_wrapped_module.")
-PREFIXES += ("encoder_q.", "base_encoder.", "trunk.")
 # timm options that change nothing about the network at test time, or that its tensors show.
 HARMLESS = {
     "drop_rate",
@@ -34,6 +34,7 @@ HARMLESS = {
     "pretrained",
 }
 _TOLD = ("arch", "architecture", "input", "options", "config", "recipe")
+_ROOT = re.compile(r"((?:.*\.)?)(?<!\d\.)conv1\.(?:0\.)?weight")
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -62,12 +63,13 @@ class Loaded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load(path: Path, use: str = "auto") -> Loaded:
+def load(path: Path, use: str = "auto", *, any_options: bool = False) -> Loaded:
     """Read a checkpoint without running code from it.
 
     Args:
         path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder (then its last.pth).
         use: auto (averaged weights where there are both), ema, raw, or a top-level key.
+        any_options: take networks that options of timm have made other ones, too.
 
     Returns:
         The weights.
@@ -79,20 +81,22 @@ def load(path: Path, use: str = "auto") -> Loaded:
     """
     path = find(path)
     content = _read(path)
+    told = _Told(content, path)
     state, key, notes = _pick(content, use, path)
-    state, prefix = _strip(state)
-    _refuse_options(content, path)
-    given = _input_of(content)
+    state, prefix, more = _strip(state, use)
+    if not any_options:
+        told.refuse_options()
+    given = told.normalisation()
     return Loaded(
         state=state,
         key=key,
         prefix=prefix,
-        arch=_arch_of(content),
-        mean=tuple(given["mean"]),
-        std=tuple(given["std"]),
+        arch=told.arch(),
+        mean=given["mean"],
+        std=given["std"],
         sha256=digest(path),
         augment=_augment_of(content),
-        notes=notes,
+        notes=(*notes, *more),
     )
 
 
@@ -159,13 +163,17 @@ def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tens
     there = {key: content[key] for key in (*EMA_KEYS, *RAW_KEYS) if _is_state(content.get(key))}
     averaged, raw = [k for k in EMA_KEYS if k in there], [k for k in RAW_KEYS if k in there]
     wanted = {"auto": averaged + raw, "ema": averaged, "raw": raw}.get(use, [use])
-    flat = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    flat = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not wanted and flat and use in ("auto", "raw"):
         return flat, "(top level)", ()
     key = next((k for k in wanted if _is_state(content.get(k))), None)
     if key is None:
         names = ", ".join(sorted(map(str, content))[:12]) or "nothing"
-        raise UserError(f"{path} has no {'' if use == 'auto' else use + ' '}weights; its top level holds: {names}")
+        others = [str(name) for name, value in content.items() if _is_state(value)]
+        hint = f"; --use takes one of: {', '.join(others)}" if others else ""
+        raise UserError(
+            f"{path} has no {'' if use == 'auto' else use + ' '}weights; its top level holds: {names}{hint}"
+        )
     notes = ()
     if averaged and raw and use == "auto":
         notes = (
@@ -175,54 +183,107 @@ def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tens
 
 
 def _is_state(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(each, Tensor) for each in value.values())
+    tensors = isinstance(value, Mapping) and [key for key, each in value.items() if isinstance(each, Tensor)]
+    return bool(tensors) and all(isinstance(key, str) for key in tensors)
 
 
-def _strip(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Remove wrapper prefixes, in whatever order they were stacked."""
+def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Remove wrapper prefixes, in whatever order they were stacked; choose where there are several networks."""
     state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and name != "n_averaged"}
+    roots = sorted(
+        {match[1] for name in state if (match := _ROOT.fullmatch(name))}, key=lambda root: _rank(root, use)
+    )
+    if roots:
+        chosen = roots[0]
+        foreign = tuple(root for root in roots[1:] if root.startswith(chosen))
+        kept = {k.removeprefix(chosen): v for k, v in state.items() if k.startswith(chosen)}
+        kept = {k: v for k, v in kept.items() if not f"{chosen}{k}".startswith(foreign)} if foreign else kept
+        others = ", ".join(repr(root) for root in roots[1:])
+        notes = (f"the weights hold several networks: took {chosen!r}, not {others}",) if others else ()
+        return kept, chosen, notes
     removed = ""
-    while "conv1.weight" not in state and "conv1.0.weight" not in state:
-        prefix = next(
-            (p for p in PREFIXES if any(k.startswith((f"{p}conv1.", f"{p}layer1.")) for k in state)), None
-        )
-        if prefix is None:
-            prefix = next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), None)
-        if prefix is None:
-            break
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    while prefix := next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), ""):
+        state = {k.removeprefix(prefix): v for k, v in state.items()}
         removed += prefix
-    return state, removed
+    return state, removed, ()
 
 
-def _arch_of(content: dict[str, Any]) -> str:
-    """The architecture's name, without timm's pretrained tag."""
-    args = content.get("args")
-    found = content.get("arch") or content.get("architecture") or getattr(args, "model", "") or ""
-    return str(found).split(".")[0] if isinstance(found, str) else ""
+def _rank(root: str, use: str) -> tuple[bool, bool, int, str]:
+    """Averaged networks first unless the raw ones are asked for; then MoCo's query encoder; then the shortest."""
+    averaged = bool(re.search(r"(^|[._])(ema|averaged?)([._]|$)", root))
+    return averaged == (use == "raw"), "encoder_k" in root or "teacher" in root, len(root), root
 
 
-def _input_of(content: dict[str, Any]) -> dict[str, list[float]]:
-    """Normalisation: of our files, of timm's training arguments, or ImageNet's."""
-    text, args = content.get("input"), content.get("args")
-    given = json.loads(text) if isinstance(text, str) else None
-    if isinstance(given, dict) and {"mean", "std"} <= given.keys():
-        return given
-    told = {name: getattr(args, name, None) or _IMAGENET[name] for name in ("mean", "std")}
-    return {name: [float(value) for value in values] for name, values in told.items()}
+class _Told(NamedTuple):
+    """What a file says besides its weights."""
+
+    content: dict[str, Any]
+    path: Path
+
+    def argument(self, name: str) -> Any:
+        """One of timm's training arguments, saved as a Namespace or as a dict."""
+        args = self.content.get("args")
+        return args.get(name) if isinstance(args, Mapping) else getattr(args, name, None)
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A field that our files keep as JSON."""
+        text = self.content.get(name)
+        if not isinstance(text, str) or not text:
+            return {}
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{self.path}: its field {name!r} is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{self.path}: its field {name!r} is no JSON object: {text[:40]}")
+        return found
+
+    def arch(self) -> str:
+        """The architecture's name, without timm's pretrained tag."""
+        found = self.content.get("arch") or self.content.get("architecture") or self.argument("model") or ""
+        return str(found).split(".")[0] if isinstance(found, str) else ""
+
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
+        """Mean and std: of our files, of timm's training arguments, or ImageNet's."""
+        given, found = self.json("input"), {}
+        for name, usual in _IMAGENET.items():
+            values = given.get(name) or self.argument(name) or usual
+            found[name] = check_normalisation(name, values, f"{self.path}: ")
+        return found
+
+    def refuse_options(self) -> None:
+        """Refuse networks that options have made another one without changing their tensors."""
+        theirs = self.argument("model_kwargs") or {}
+        changed = sorted((self.json("options") | dict(theirs)).keys() - HARMLESS)
+        if changed:
+            raise UserError(
+                f"{self.path} was trained with the option {', '.join(changed)}, "
+                "which changes the network in ways that Detectron2's ResNet cannot express"
+            )
 
 
-def _refuse_options(content: dict[str, Any], path: Path) -> None:
-    """Refuse networks that options have made another one without changing their tensors."""
-    text = content.get("options")
-    ours = json.loads(text) if isinstance(text, str) and text else {}
-    theirs = getattr(content.get("args"), "model_kwargs", None) or {}
-    changed = sorted((ours | theirs).keys() - HARMLESS) if isinstance(theirs, dict) else ["model_kwargs"]
-    if changed:
-        raise UserError(
-            f"{path} was trained with the option {', '.join(changed)}, "
-            "which changes the network in ways that Detectron2's ResNet cannot express"
-        )
+def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float, ...]:
+    """Check a mean or standard deviation.
+
+    Args:
+        name: mean or std.
+        values: three numbers in [0, 1]; std above 0.
+        where: for the message.
+
+    Raises:
+        UserError: another number of them, not finite, or on the scale of 0 to 255.
+
+    Source: elementary.
+    """
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}{name} must be three numbers, got {values!r}") from error
+    low = 0.0 if name == "mean" else 1e-6
+    if len(found) != 3 or not all(low <= value <= 1.0 for value in found):  # False for NaN too
+        hint = ": divide by 255" if len(found) == 3 and max(found) > 1 else ""
+        raise UserError(f"{where}{name} must be three numbers in [0, 1], std above 0, got {found}{hint}")
+    return found
 
 
 def _augment_of(content: dict[str, Any]) -> str:

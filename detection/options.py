@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 
+from keepcore.run.cli import underscored
 from keepcore.run.errors import UserError
 
-_KEY = re.compile(
-    r"(SEED|OUTPUT_DIR|CUDNN_BENCHMARK|FLOAT32_PRECISION|VIS_PERIOD|VERSION|[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+)"
-)
-_ASSIGNMENT = re.compile(r"[~+]?[a-z_]+(\.\w+)*=.*")
+SWITCHES = ("--resume", "--quick", "--eval_only")
 
 
-def split_options(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
+def split_options(argv: Sequence[str] | None, *, positional: int = 0) -> tuple[list[str], list[str]]:
     """Part our flags from Detectron2's overrides.
 
     Args:
         argv: arguments; None: those of the process.
+        positional: how many words at the front may be given without a flag.
 
     Returns:
-        Our flags, with ``--num-gpus`` spelt ``--num_gpus``; and the overrides: from the first KEY (YAML config) or
-        key=value (LazyConfig) on.
+        Our flags, with ``--num-gpus`` spelt ``--num_gpus``; and the overrides: everything from the first word on
+        that belongs to no flag. They are KEY VALUE pairs, or key=value for a LazyConfig.
 
     Raises:
         UserError: a KEY without a value.
@@ -34,12 +32,19 @@ def split_options(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
         >>> split_options(["--num-gpus", "2", "SOLVER.MAX_ITER", "100"])
         (['--num_gpus', '2'], ['SOLVER.MAX_ITER', '100'])
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    first = next((i for i, word in enumerate(words) if _begins(words, i, word)), len(words))
-    ours, theirs = words[:first], words[first:]
-    if theirs and _KEY.fullmatch(theirs[0]) and len(theirs) % 2:
+    words = [underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
+    at = 0
+    while at < min(positional, len(words)) and not words[at].startswith("-"):
+        at += 1
+    while at < len(words) and words[at].startswith("-"):
+        alone = "=" in words[at] or words[at] in (*SWITCHES, "-h", "--help")
+        if words[at] in SWITCHES and words[at + 1 : at + 2] in (["true"], ["false"]):
+            alone = False
+        at += 1 if alone else 2
+    ours, theirs = words[:at], words[at:]
+    if theirs and "=" not in theirs[0] and len(theirs) % 2:
         raise UserError(f"overrides come as KEY VALUE, and {theirs[-1]!r} is one too many: {' '.join(theirs)}")
-    return [_underscored(word) for word in ours], theirs
+    return ours, theirs
 
 
 def get_option(options: Sequence[str], key: str) -> str | None:
@@ -59,14 +64,3 @@ def name_runs(argv: Sequence[str] | None) -> list[str]:
     words = list(sys.argv[1:] if argv is None else argv)
     count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     return [f"--runs={json.dumps(words[:count])}"] * bool(count) + words[count:]
-
-
-def _begins(words: list[str], index: int, word: str) -> bool:
-    if _KEY.fullmatch(word):
-        return index == 0 or not (words[index - 1].startswith("--") and "." not in word)
-    return bool(_ASSIGNMENT.fullmatch(word))
-
-
-def _underscored(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return name[:2] + name[2:].replace("-", "_") + equals + value if word.startswith("--") else word

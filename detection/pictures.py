@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection.rescore import read_predictions
+from detection.rescore import check_ids, read_predictions
 from keepcore.run.errors import UserError, guard
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def detection_sheet(
     from PIL import Image
 
     from detection.coco_folder import read_annotations
+    from keepcore.run.sheets import save_picture
 
     truth = read_annotations(annotations)
     if not truth["images"] or count < 1:
@@ -83,10 +84,12 @@ def detection_sheet(
     chosen = truth["images"][:: max(1, len(truth["images"]) // count)][:count]
     names = {category["id"]: category["name"] for category in truth["categories"]}
     names |= {category: str(digit) for digit, category in enumerate(truth.get("info", {}).get("digits", []))}
-    boxes = _by_image(truth["annotations"])
+    boxes = _by_image([each for each in truth["annotations"] if "bbox" in each])
     strips = []
     for run in runs:
-        found = _by_image([each for each in read_predictions(run) if each["score"] >= score])
+        predictions = read_predictions(run)
+        check_ids(predictions, truth, annotations)
+        found = _by_image([each for each in predictions if each["score"] >= score])
         strips.append(
             [_cell(image, images, boxes[image["id"]], found[image["id"]], names, scale) for image in chosen]
         )
@@ -96,8 +99,7 @@ def detection_sheet(
     sheet = Image.new("RGB", (columns * width + GAP, -(-len(cells) // columns) * height + GAP), "white")
     for index, cell in enumerate(cells):
         sheet.paste(cell, (GAP + index % columns * width, GAP + index // columns * height))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out)
+    save_picture(sheet, out)
 
 
 def _by_image(entries: Sequence[dict[str, Any]]) -> defaultdict[int, list[dict[str, Any]]]:

@@ -109,15 +109,22 @@ def score(predictions: list[dict[str, Any]], annotations: Path, engine: str = "a
 
     Source: pycocotools.cocoeval; detectron2/evaluation/coco_evaluation.py.
     """
+    from detection.coco_folder import read_annotations
+
     name = pick_engine(engine)
     coco_class, evaluation_class = ENGINES[name]()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth = coco_class(str(annotations))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"annotations: cannot read {annotations}: {error}") from error
+    content = read_annotations(annotations)
+    if not content["annotations"]:
+        raise UserError(f"annotations: {annotations} annotates nothing")
+    lacking = [each for each in content["annotations"] if {"id", "bbox", "area", "iscrowd"} - each.keys()]
+    if lacking:
+        raise UserError(
+            f"annotations: {len(lacking)} in {annotations} lack id, bbox, area or iscrowd: {lacking[0]}"[:300]
+        )
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco_class(str(annotations))
     categories = truth.loadCats(sorted(truth.getCatIds()))
-    _check_ids(predictions, truth, annotations)
+    check_ids(predictions, content, annotations)
     if not predictions:
         return Scores(dict.fromkeys(STATS, math.nan), {c["name"]: math.nan for c in categories}, name)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -138,9 +145,21 @@ def _percent(value: float) -> float:
     return float(value) * 100 if value >= 0 else math.nan
 
 
-def _check_ids(predictions: list[dict[str, Any]], truth: Any, annotations: Path) -> None:
-    for key, known in (("image_id", set(truth.getImgIds())), ("category_id", set(truth.getCatIds()))):
-        foreign = {each[key] for each in predictions} - known
+def check_ids(predictions: list[dict[str, Any]], content: dict[str, Any], annotations: Path) -> None:
+    """Refuse predictions on another set.
+
+    Args:
+        predictions: of :func:`read_predictions`.
+        content: of the annotation file.
+        annotations: its path, for the message.
+
+    Raises:
+        UserError: an image or category that is not annotated.
+
+    Source: elementary.
+    """
+    for key, part in (("image_id", "images"), ("category_id", "categories")):
+        foreign = {each[key] for each in predictions} - {each["id"] for each in content[part]}
         if foreign:
             raise UserError(
                 f"predictions: {len(foreign)} values of {key} are not in {annotations}, e.g. {min(foreign)}: "
@@ -164,12 +183,24 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"no predictions {path}: run train_net.py to its end, or with --eval-only")
     try:
         found = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no JSON or was cut short: {error}") from error
-    wanted = {"image_id", "category_id", "bbox", "score"}
-    if not isinstance(found, list) or any(not isinstance(each, dict) or wanted - each.keys() for each in found):
-        raise UserError(f"{path} is no list of COCO predictions ({', '.join(sorted(wanted))})")
+    if not isinstance(found, list):
+        raise UserError(f"{path} is no list of COCO predictions")
+    for index, each in enumerate(found):
+        _check_prediction(each, f"{path}: prediction {index}")
     return found
+
+
+def _check_prediction(each: Any, where: str) -> None:
+    from detection.coco_folder import check_box
+
+    if not isinstance(each, dict) or {"image_id", "category_id", "bbox", "score"} - each.keys():
+        raise UserError(f"{where} is no COCO prediction (image_id, category_id, bbox, score): {str(each)[:60]}")
+    check_box(each["bbox"], where)
+    numbers = [isinstance(each[name], int) for name in ("image_id", "category_id")]
+    if not all(numbers) or not isinstance(each["score"], int | float) or not math.isfinite(each["score"]):
+        raise UserError(f"{where}: ids must be integers and the score a finite number: {str(each)[:80]}")
 
 
 def rescore(config: RescoreConfig) -> Scores:

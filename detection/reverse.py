@@ -57,6 +57,9 @@ def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
     from detection.names import to_timm
 
     homes = resnet_tensors(state) or {name: name for name in state}
+    foreign = [short for short in homes if to_timm(short) is None]
+    if foreign and "stem.conv1.weight" in homes:
+        raise UserError(f"{foreign[0]} has no place in timm's ResNet ({len(foreign)} such tensors)")
     renamed = {new: state[full] for short, full in homes.items() if (new := to_timm(short))}
     if "conv1.weight" not in renamed:
         raise UserError(f"no stem.conv1.weight, so no ResNet of Detectron2; names begin: {sorted(state)[:3]}")
@@ -89,6 +92,8 @@ def reverse(config: ReverseConfig) -> Path:
     source, out = Path(config.checkpoint), Path(config.out)
     if out.suffix not in (".pth", ".safetensors"):
         raise UserError(f"out: {out.name} must end in .pth or .safetensors")
+    if source.exists() and out.exists() and source.samefile(out):
+        raise UserError(f"out: {out} is the checkpoint itself: give another file")
     tensors, made = read(source)
     state = backbone(tensors)
     arch = infer(state)
@@ -109,22 +114,12 @@ def reverse(config: ReverseConfig) -> Path:
 
 def _settings(source: Path, given: str) -> dict[str, Any]:
     """Read channel order, mean, std and stride from the detector's config."""
-    import yaml
+    from detection.settings import input_of, read_config
 
     path = Path(given) if given else source.parent / "config.yaml"
     if not path.is_file():
         raise UserError(f"config_file: no {path}, so channel order, mean and stride are unknown: give config.yaml")
-    try:
-        cfg = yaml.safe_load(path.read_text())
-        model = cfg["MODEL"]
-        return {
-            "format": cfg["INPUT"]["FORMAT"],
-            "stride_in_1x1": model["RESNETS"]["STRIDE_IN_1X1"],
-            "mean": [round(value / 255, 7) for value in model["PIXEL_MEAN"]],
-            "std": [round(value / 255, 7) for value in model["PIXEL_STD"]],
-        }
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no config.yaml of train_net.py: {type(error).__name__} {error}") from error
+    return input_of(read_config(path), path)
 
 
 def _write(state: dict[str, Tensor], text: dict[str, str], out: Path) -> None:

@@ -13,7 +13,7 @@ from keepcore.run.errors import UserError, guard, nearest
 
 PROG = "python -m detection.rows"
 CONFIGS = Path(__file__).parent / "configs"
-SCHEDULE = 270_000  # iterations of every row: the zoo's 3x
+SCHEDULE, BATCH = 270_000, 16  # iterations of every row, the zoo's 3x, and images in each
 
 
 class Row(NamedTuple):

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from detection.collect import MADE, CollectConfig, collect
+from detection.collect import MADE, CollectConfig, collect, read_note
 from detection.options import get_option, split_options
 from detection.rows import find_row, quick_options
 from keepcore.run.errors import UserError, guard
 
 PROG = "python -m detection.run"
-RESUME = "--resume"
+RESUME, WEIGHTS = "--resume", "backbone.pth"
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,15 @@ def run(config: RunConfig, options: Sequence[str] = ()) -> int:
     """
     yaml_file = _config_file(config)
     folder = Path(config.output)
-    _check_folder(config, folder)
     environment = _environment(config)
     _check_gpus(config, options)
-    weights = folder / "backbone.pth"
-    code = _convert(config, weights) or _check(yaml_file, weights, options)
-    if code:
-        return code
-    _note(config, folder, weights)
-    command = train_command(config, yaml_file, weights, options)
+    if _continues(config, folder):
+        _check_same(config, folder)
+    else:
+        code = _prepare(config, folder, yaml_file, options)
+        if code:
+            return code
+    command = train_command(config, yaml_file, folder / WEIGHTS, options)
     print(f"\n{' '.join(command)}\n", flush=True)
     code = subprocess.run(command, env=environment, check=False).returncode
     if code or config.machine_rank or config.eval_only:  # an evaluation prints its own table
@@ -131,16 +131,43 @@ def _config_file(config: RunConfig) -> Path:
     path = find_row(config.row).path if config.row else Path(config.config_file)
     if not path.is_file():
         raise UserError(f"config_file: no file {path}")
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"config_file: {path.name} is no YAML; lazyconfig_train_net.py runs LazyConfigs")
     return path.resolve()
 
 
-def _check_folder(config: RunConfig, folder: Path) -> None:
-    """Never train over another run; never resume nothing."""
+def _continues(config: RunConfig, folder: Path) -> bool:
+    """Whether the run in the folder goes on; never train over another run, never resume nothing."""
     begun = (folder / "last_checkpoint").is_file()
     if (config.resume or config.eval_only) and not begun:
         raise UserError(f"nothing to resume: {folder} holds no checkpoint of train_net.py")
     if begun and not (config.resume or config.eval_only):
         raise UserError(f"{folder} already holds a run: --resume continues it, or give another --output")
+    return begun
+
+
+def _check_same(config: RunConfig, folder: Path) -> None:
+    """Refuse to continue a run under the name of another backbone or row."""
+    note = read_note(folder)
+    if not note or not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder} was not begun by detection.run: continue it with train_net.py --resume")
+    given, known = _origin(Path(config.backbone)), note["backbone"].get("source_sha256")
+    if given != known:
+        raise UserError(
+            f"{folder} was trained from another backbone than {config.backbone}: give another --output"
+        )
+    named = config.row or Path(config.config_file).name
+    if named != note["row"]:
+        raise UserError(f"{folder} was trained with {note['row']}, not with {named}: give another --output")
+
+
+def _origin(backbone: Path) -> str:
+    """SHA-256 of the checkpoint that a backbone comes from: the file's own, or what a converted one recorded."""
+    from detection.load import digest, find
+    from detection.write import read
+
+    source = find(backbone)
+    return str(read(source)[1].get("source_sha256")) if _is_converted(source) else digest(source)
 
 
 def _check_gpus(config: RunConfig, options: Sequence[str]) -> None:
@@ -170,29 +197,39 @@ def _environment(config: RunConfig) -> dict[str, str]:
     return {**os.environ, "DETECTRON2_DATASETS": str(Path(root).resolve())}
 
 
+def _prepare(config: RunConfig, folder: Path, yaml_file: Path, options: Sequence[str]) -> int:
+    """Convert, verify, check; only what passed takes its place in the folder."""
+    hidden = folder / f".{os.getpid()}.{WEIGHTS}"
+    try:
+        code = _convert(config, hidden) or _check(yaml_file, hidden, options)
+        if not code:
+            _write_note(config, folder, hidden)
+            os.replace(hidden, folder / WEIGHTS)
+        return code
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
 def _convert(config: RunConfig, weights: Path) -> int:
-    """Convert and verify, unless that was done; take a file that is converted already as it is."""
-    from detection.command import Conversion, convert_file, is_made
+    """Convert and verify; take a file that is converted already as it is."""
+    from detection.command import Conversion, convert_file
     from detection.load import find
-    from detection.write import read
+    from detection.write import read, write
 
     source = find(Path(config.backbone))
-    if source.suffix in (".pth", ".pkl") and _is_converted(source):
-        state, made = read(source)
-        from detection.write import write
-
-        write(state, weights, made)
+    if _is_converted(source):
+        tensors, made = read(source)
+        write(tensors, weights, made)
         return 0
-    asked = Conversion(source, weights, arch=config.arch, use=config.use, verify=True)
-    if is_made(asked):
-        print(f"{weights} was made from {source} before")
-        return 0
+    asked = Conversion(source, weights, arch=config.arch, use=config.use, verify=True, explain=False)
     return convert_file(asked)
 
 
 def _is_converted(path: Path) -> bool:
     from detection.write import read
 
+    if path.suffix not in (".pth", ".pkl"):
+        return False
     try:
         return "stem.conv1.weight" in read(path)[0]
     except UserError:
@@ -205,15 +242,20 @@ def _check(yaml_file: Path, weights: Path, options: Sequence[str]) -> int:
     return report(*check(yaml_file, weights, options))
 
 
-def _note(config: RunConfig, folder: Path, weights: Path) -> None:
-    """Leave a note for detection.collect."""
+def _write_note(config: RunConfig, folder: Path, weights: Path) -> None:
+    """Leave a note for detection.collect, and for resuming."""
     from detection.write import read
     from keepcore.run.checkpoint import replacing
 
     made = read(weights)[1]
-    arm = config.arm or made.get("augment") or Path(config.backbone).stem
+    content = {
+        "arm": config.arm or made.get("augment") or Path(config.backbone).stem,
+        "row": config.row or Path(config.config_file).name,
+        "seed": config.seed,
+        "gpus": 0 if config.quick else config.num_gpus * config.num_machines,
+        "backbone": made,
+    }
     with replacing(folder / MADE) as file:
-        content = {"arm": arm, "row": config.row, "seed": config.seed, "quick": config.quick, "backbone": made}
         file.write((json.dumps(content, indent=1) + "\n").encode())
 
 

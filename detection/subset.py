@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 from detection.coco_folder import annotation_file, image_folder, place, read_annotations, write_annotations
@@ -29,6 +30,8 @@ def subset(root: Path, out: Path, split: str, count: int, *, seed: int = 0, name
     Source: elementary.
     """
     name = name or split
+    if not re.fullmatch(r"\w+", name):
+        raise UserError(f"name: {name!r} must be letters, digits and underscores")
     if annotation_file(out, name).resolve() == annotation_file(root, split).resolve():
         raise UserError(f"out: {out} is the set itself: give another --out, or a --name such as {split}_100")
     content = read_annotations(annotation_file(root, split))

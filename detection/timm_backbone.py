@@ -67,7 +67,9 @@ class TimmBackbone(Backbone):
         net = timm.create_model(name, pretrained=pretrained, features_only=True, **dict(options or {}))
         mean, std = net.pretrained_cfg["mean"], net.pretrained_cfg["std"]
         if checkpoint:
-            loaded = load(Path(checkpoint), use)
+            loaded = load(Path(checkpoint), use, any_options=True)
+            if loaded.arch and loaded.arch != name.split(".")[0]:
+                raise UserError(f"{checkpoint} holds a {loaded.arch}, not a {name}: give its name")
             fill(net, loaded.state, checkpoint)
             mean, std = loaded.mean, loaded.std
         _compare("pixel_mean", pixel_mean, mean)
@@ -104,7 +106,7 @@ class TimmBackbone(Backbone):
         return {name: features[self._place[name]] for name in self._out_features}
 
 
-def fill(net: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+def fill(net: Any, state: Mapping[str, Tensor], origin: str) -> None:
     """Load the weights of a whole network into its feature extractor; every tensor must be filled.
 
     Args:
@@ -113,7 +115,7 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
         origin: for the message.
 
     Raises:
-        UserError: a tensor is missing or of another shape.
+        UserError: a tensor is missing, of another shape, or left over within the stages.
 
     Source: timm's extractors flatten ``stages.0`` to ``stages_0``.
     """
@@ -126,6 +128,12 @@ def fill(net: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     if missing:
         raise UserError(
             f"{origin} does not fill the network: {len(missing)} of {len(own)} missing, e.g. {missing[0]}"
+        )
+    stages = tuple(_flat(each) + "_" for each in net.feature_info.module_name())
+    extra = sorted(flat for flat in given.keys() - set(wanted.values()) if flat.startswith(stages))
+    if extra:
+        raise UserError(
+            f"{origin} is of a larger network: {len(extra)} tensors of its stages left, e.g. {extra[0]}"
         )
     shapes = [name for name, flat in wanted.items() if flat in given and given[flat].shape != own[name].shape]
     if shapes:

@@ -75,7 +75,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"no file {path}")
     content = read_pickle(path) if path.suffix == ".pkl" else checkpoint.load(path)
     model = content.get("model", content)
-    tensors = {name: value for name, value in model.items() if isinstance(value, Tensor)}
+    model = model if isinstance(model, dict) else {}
+    tensors = {name: value for name, value in model.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise UserError(
             f"{path} is no Detectron2 file (its top level holds: {', '.join(sorted(map(str, content))[:8])}): "

@@ -47,6 +47,10 @@ def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> d
     if not found:
         raise UserError(f"no images in {images}: give YOLO's images folder, e.g. images/train2017")
     categories = categories_of(names)
+    if not any(_label_file(path).is_file() for path in found):
+        raise UserError(
+            f"no labels for any of {len(found)} images: looked for {_label_file(found[0])} and the like"
+        )
     listed: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     for number, path in enumerate(found, 1):
@@ -95,6 +99,8 @@ def read_names(data_yaml: Path) -> tuple[str, ...]:
 
     try:
         names = yaml.safe_load(data_yaml.read_text())["names"]
+        if not isinstance(names, list | dict):
+            raise TypeError(names)
         return tuple(str(names[i]) for i in range(len(names)))
     except OSError as error:
         raise UserError(f"names: cannot read {data_yaml}: {error.strerror}") from error
@@ -120,7 +126,10 @@ def _label_file(image: Path) -> Path:
 
 def _labels(path: Path, width: int, height: int, classes: int) -> Iterator[tuple[int, list[float], list[float]]]:
     """Yield class, (x0, y0, x1, y1) in pixels, and the polygon if the line has one."""
-    lines = path.read_text().splitlines() if path.is_file() else []
+    try:
+        lines = path.read_text().splitlines() if path.is_file() else []
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: {error}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keepcore.run.errors import UserError, guard
-from keepcore.run.sheets import boxed, heat, picture, sheet
+from keepcore.run.sheets import boxed, heat, picture, save_picture, sheet
 
 CELL = 96
 
@@ -63,7 +63,7 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
         [picture(normalize.undo(image_CHW), size) for image_CHW in random.images_BCHW],
         [picture(normalize.undo(image_CHW), size) for image_CHW in kept.images_BCHW],
     ]
-    sheet(rows).save(out)
+    save_picture(sheet(rows), out)
 
 
 def fidelity_sheet(titles: Sequence[str], looked: Sequence[Sequence[Any]], out: Path, columns: int = 8) -> None:
@@ -85,8 +85,7 @@ def fidelity_sheet(titles: Sequence[str], looked: Sequence[Sequence[Any]], out: 
         [heat(map_BHW[i], size) for i in chosen],
         *([picture(result_BCHW[i], size) for i in chosen] for *_, result_BCHW in looked),
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet(rows, ("clean", "saliency", *titles), label=130).save(out)
+    save_picture(sheet(rows, ("clean", "saliency", *titles), label=130), out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -204,9 +204,10 @@ def _write(
 
         save_features(features, Path(config.save_features))
     if config.picture and source is not None:
+        from keepcore.run.sheets import save_picture
         from reid.pictures import ranked_lists
 
-        ranked_lists(features, source, protocol_of(config)).save(config.picture)
+        save_picture(ranked_lists(features, source, protocol_of(config)), Path(config.picture))
     if config.page and source is not None:
         from reid.page import write_page
 

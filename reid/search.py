@@ -118,14 +118,14 @@ def _tell(lists: list[dict[str, Any]], config: SearchConfig) -> None:
         with replacing(Path(config.json_file)) as file:
             file.write((json.dumps(lists, indent=1) + "\n").encode())
     if config.picture:
-        from keepcore.run.sheets import sheet
+        from keepcore.run.sheets import save_picture, sheet
         from reid.pictures import QUERY, RIGHT, framed
 
         rows = [
             [framed(Path(each["query"]), QUERY), *(framed(Path(m["path"]), RIGHT) for m in each["matches"])]
             for each in lists[:20]
         ]
-        sheet(rows).save(config.picture)
+        save_picture(sheet(rows), Path(config.picture))
 
 
 def _embedding(config: SearchConfig) -> ExtractConfig:

@@ -10,13 +10,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # run from the checkout, installed or not
 
 
+class OneLine(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"error: {message}; --help lists the options\n")
+
+
 def main() -> int:
     """Parse the command line and convert; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = OneLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help=".pth, .pth.tar, .bin or .safetensors, or a run folder")
     parser.add_argument("output", type=Path, help="OUT.pth (tensors only) or OUT.pkl (the model zoo's form)")
     parser.add_argument("--arch", default="", help="architecture, where the file does not name it")

@@ -79,7 +79,7 @@ def parse(
     """
     parser = build_parser(config_type, prog, description)
     arguments = _find_recipes(list(sys.argv[1:] if argv is None else argv), recipes, more_recipes)
-    arguments = _spell_out_flags(arguments, parser)
+    arguments = _spell_out_flags([underscored(word) for word in arguments], parser)
     return _read(parser, config_type, lambda: parser.parse_args(arguments))
 
 
@@ -142,6 +142,15 @@ def _spell_out_flags(arguments: list[str], parser: ArgumentParser) -> list[str]:
         bare = argument in switches and following.startswith("--")
         spelled.append(f"{argument}=true" if bare else argument)
     return spelled
+
+
+def underscored(word: str) -> str:
+    """Let ``--batch-size`` mean ``--batch_size``; other words stay as they are.
+
+    Source: elementary.
+    """
+    match = re.fullmatch(r"--([\w.-]+)(=.*)?", word, re.DOTALL)
+    return f"--{match[1].replace('-', '_')}{match[2] or ''}" if match else word
 
 
 def _find_recipes(

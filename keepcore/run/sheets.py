@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -86,3 +87,27 @@ def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str] = (), lab
         for column, cell in enumerate(row):
             whole.paste(cell, (label + GAP + column * width, top))
     return whole
+
+
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write a picture; a failure leaves an older file as it is.
+
+    Args:
+        image: the picture.
+        path: .png, .jpg or another suffix that Pillow knows.
+
+    Raises:
+        UserError: unknown suffix, or the picture cannot be encoded or written.
+
+    Source: elementary.
+    """
+    from PIL import Image
+
+    from keepcore.run.checkpoint import replacing
+    from keepcore.run.errors import UserError
+
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise UserError(f"{path}: no picture format has the suffix {path.suffix!r}: .png, .jpg")
+    with replacing(path) as file:
+        image.save(file, kind)

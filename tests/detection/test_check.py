@@ -104,6 +104,18 @@ def test_lazy_configs(kind, backbones):
         assert "res3" not in problems[0]
 
 
+def test_a_detectors_own_checkpoint_fits_its_config(backbones, tmp_path):
+    from detection.built import load_weights
+
+    for row in ("c4_r50", "fpn_r50"):
+        built = build(ROWS[row].path)
+        load_weights(built.model, backbones[50])
+        torch.save({"model": built.model.state_dict(), "iteration": 1}, tmp_path / "model_final.pth")
+        problems, remarks = check(ROWS[row].path, tmp_path / "model_final.pth")
+        assert problems == []
+        assert "unchecked" in remarks[0]
+
+
 def test_configs_that_cannot_be_checked(backbones, tmp_path):
     for options, message in (
         (["MODEL.RESNETS.DEPTH", "18"], "cannot build it.*RES2_OUT_CHANNELS"),
@@ -113,6 +125,15 @@ def test_configs_that_cannot_be_checked(backbones, tmp_path):
             build(ROWS["fpn_r50"].path, options)
     with pytest.raises(UserError, match="detection.rows lists ours"):
         build(tmp_path / "none.yaml")
+    (tmp_path / "only_model.py").write_text(
+        "from detection.lazy import table11\nmodel = table11('fpn', 50).model\n"
+    )
+    assert check(tmp_path / "only_model.py", backbones[50]) == ([], [])
+    with pytest.raises(UserError, match="no channel order"):
+        check(ROWS["fpn_r50"].path, backbones[50], ["MODEL.META_ARCHITECTURE", "ProposalNetwork"])
+    torch.save({"model": [1]}, tmp_path / "list.pth")
+    with pytest.raises(UserError, match="no Detectron2 file"):
+        check(ROWS["fpn_r50"].path, tmp_path / "list.pth")
     (tmp_path / "bad.yaml").write_text("MODEL: [1")
     with pytest.raises(UserError, match="cannot build it"):
         build(tmp_path / "bad.yaml")
@@ -136,10 +157,12 @@ def test_overrides_are_parted_from_flags():
     ours, theirs = split_options(["--num-gpus", "2", "--row", "FPN", "MODEL.WEIGHTS", "a.pth", "SEED", "1"])
     assert ours == ["--num_gpus", "2", "--row", "FPN"]
     assert theirs == ["MODEL.WEIGHTS", "a.pth", "SEED", "1"]
-    assert split_options(["R50.yaml", "W.pth", "train.device=cpu"]) == (
-        ["R50.yaml", "W.pth"],
-        ["train.device=cpu"],
-    )
+    lazy = (["R50.V2", "lr=0.1/W.pth"], ["train.device=x"])
+    assert split_options(["R50.V2", "lr=0.1/W.pth", "train.device=x"], positional=2) == lazy
+    flags = ["--backbone", "epoch=9-step=100.ckpt", "--output", "R50.V2"]
+    assert split_options([*flags, "SEED", "1"]) == (flags, ["SEED", "1"])
+    assert split_options(["--resume", "true", "SEED", "1"]) == (["--resume", "true"], ["SEED", "1"])
+    assert split_options(["--eval-only", "SEED", "1"]) == (["--eval_only"], ["SEED", "1"])
     assert split_options(["--out=a-b", "--resume"]) == (["--out=a-b", "--resume"], [])
     assert split_options(["--backbone", "RUN.A/last.pth"]) == (["--backbone", "RUN.A/last.pth"], [])
     assert split_options(["--resume", "SOLVER.MAX_ITER", "2"]) == (["--resume"], ["SOLVER.MAX_ITER", "2"])

@@ -13,7 +13,19 @@ from detection.rows import ROWS, SCHEDULE
 from keepcore.run.errors import UserError
 
 
-def run_folder(path, ap, row="fpn_r50", iterations=SCHEDULE, done=None, weights="", beta=0.0, arm=""):
+def run_folder(
+    path,
+    ap,
+    row="fpn_r50",
+    iterations=SCHEDULE,
+    done=None,
+    weights="",
+    beta=0.0,
+    arm="",
+    batch=16,
+    world=0,
+    gpus=0,
+):
     """An OUTPUT_DIR as train_net.py leaves it: an early evaluation, training rows, the last evaluation."""
     kind, depth = row.rsplit("_r", 1)
     name = {"c4": "build_resnet_backbone", "fpn": "build_resnet_fpn_backbone"}
@@ -25,7 +37,7 @@ def run_folder(path, ap, row="fpn_r50", iterations=SCHEDULE, done=None, weights=
             "RETINANET": {"SMOOTH_L1_LOSS_BETA": beta},
             "WEIGHTS": str(weights),
         },
-        "SOLVER": {"MAX_ITER": iterations},
+        "SOLVER": {"MAX_ITER": iterations, "IMS_PER_BATCH": batch, "REFERENCE_WORLD_SIZE": world},
     }
     path.mkdir(parents=True)
     (path / "config.yaml").write_text(yaml.safe_dump(cfg))
@@ -36,7 +48,7 @@ def run_folder(path, ap, row="fpn_r50", iterations=SCHEDULE, done=None, weights=
     rows += [{"bbox/AP": ap, "bbox/AP50": 2 * ap, "iteration": iterations if done is None else done}]
     (path / "metrics.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if arm:
-        (path / "keepaugment.json").write_text(json.dumps({"arm": arm}))
+        (path / "keepaugment.json").write_text(json.dumps({"arm": arm, "gpus": gpus}))
     return str(path)
 
 
@@ -76,10 +88,48 @@ def test_numbers_that_are_no_full_run_are_marked(tmp_path):
     short = read_run(run_folder(tmp_path / "short", 3.0, iterations=2))
     cut = read_run(run_folder(tmp_path / "cut", 30.0, done=89_999))
     full = read_run(run_folder(tmp_path / "full", 40.0, done=SCHEDULE - 1))
-    assert short.remark == f"2 iterations instead of {SCHEDULE}"
+    small = read_run(run_folder(tmp_path / "small", 30.0, batch=8))
+    assert short.remark == f"2 iterations of 16 instead of {SCHEDULE} of 16"
+    assert small.remark == f"{SCHEDULE} iterations of 8 instead of {SCHEDULE} of 16"
     assert "unfinished: iteration 89999" in cut.remark
     assert full.remark == ""
     assert tabulate([short, full])[1][1][4].endswith("*")
+
+
+def test_schedules_that_detectron2_scaled_to_the_gpus(tmp_path):
+    """REFERENCE_WORLD_SIZE 8: twice the iterations on 4 GPUs, half on 16; config.yaml still has the old ones."""
+    half, double = SCHEDULE // 2, SCHEDULE * 2
+    for name, gpus, done, remark in (
+        ("a", 16, half - 1, ""),
+        ("b", 4, SCHEDULE, f"unfinished: iteration {SCHEDULE} of {double}"),
+        ("c", 4, double - 1, ""),
+    ):
+        run = run_folder(tmp_path / name, 40.0, done=done, world=8, gpus=gpus, arm="plain")
+        assert read_run(run).remark == remark
+    assert "not known" in read_run(run_folder(tmp_path / "d", 40.0, done=half, world=8)).remark
+
+
+def test_a_folder_counts_once_whatever_its_name(tmp_path):
+    run = run_folder(tmp_path / "lr=0.02", 40.0, arm="plain")
+    assert read_run(run).arm == "plain"
+    assert read_run(f"ours={run}").arm == "ours"
+    found = json.loads(collect(CollectConfig((run, run, f"ours={run}"), form="json")))
+    assert len(next(row for row in found if row["row"] == "fpn_r50")["runs"]) == 1
+
+
+def test_damaged_notes_and_metrics(tmp_path):
+    run = run_folder(tmp_path / "a", 40.0)
+    metrics = tmp_path / "a" / "metrics.json"
+    metrics.write_text('{"bbox/AP": null, "iteration": 1}\n')
+    assert read_run(run).remark == "no detections (AP is NaN)"
+    (tmp_path / "a" / "keepaugment.json").write_text("{}")
+    assert read_run(run).arm == "random"
+    (tmp_path / "a" / "keepaugment.json").write_text("{")
+    with pytest.raises(UserError, match="keepaugment.json is no JSON"):
+        read_run(run)
+    metrics.write_text("5\n")
+    with pytest.raises(UserError, match="line 1: no JSON object"):
+        read_run(run)
 
 
 def test_all_forms(runs, tmp_path):
@@ -126,9 +176,10 @@ def test_lazy_runs(tmp_path):
         "    _target_: detectron2.modeling.FPN\n    bottom_up: {stages: {depth: 101}}\n"
         "  head: !!python/object:detectron2.layers.shape_spec.ShapeSpec {channels: 3}\n"
         "train: {max_iter: 270000, init_checkpoint: mine.pth}\n"
+        "dataloader: {train: {total_batch_size: 16}}\n"
     )
     run = read_run(str(folder))
-    assert (run.row, run.arm, run.iterations) == ("fpn_r101", "mine", SCHEDULE)
+    assert (run.row, run.arm, run.expected) == ("fpn_r101", "mine", SCHEDULE)
 
 
 def test_mistakes(tmp_path, capsys):

@@ -15,13 +15,14 @@ import torch
 from safetensors.torch import save_file
 
 from detection.arch import ARCHS, expected_shapes
-from detection.command import Conversion, convert_file, is_made
+from detection.command import Conversion, convert_file
 from detection.convert import choose_arch, convert
 from detection.load import load
 from detection.write import read
 from keepcore.run.errors import UserError
 from tests.detection.conftest import ROOT, command, lively
 
+NAN = float("nan")
 TOOL = ROOT / "tools" / "convert_to_d2.py"
 
 
@@ -142,6 +143,70 @@ def test_the_choice_of_averaged_weights_is_told(state, tmp_path):
         load(tmp_path / "b.pth", "ema")
 
 
+def test_averaged_weights_within_one_state_dict(state, tmp_path):
+    """Lightning keeps them beside the raw ones; MoCo keeps two encoders."""
+    other = {k: v + 1 for k, v in state.items()}
+    torch.save({"state_dict": {**prefixed(state, "model."), **prefixed(other, "ema_model.")}}, tmp_path / "a.pth")
+    auto, raw = load(tmp_path / "a.pth"), load(tmp_path / "a.pth", "raw")
+    assert (auto.prefix, raw.prefix) == ("ema_model.", "model.")
+    assert "'model.'" in auto.notes[0]
+    assert torch.equal(auto.state["bn1.bias"], other["bn1.bias"])
+    assert torch.equal(raw.state["bn1.bias"], state["bn1.bias"])
+    torch.save({**state, **prefixed(other, "teacher.")}, tmp_path / "b.pth")
+    assert load(tmp_path / "b.pth").state.keys() == state.keys()
+    torch.save({"student": state, "teacher": other}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match="--use takes one of: student, teacher"):
+        load(tmp_path / "c.pth")
+
+
+def test_arguments_saved_as_a_dict(state, tmp_path):
+    args = {"model": "resnet18", "mean": [0.5] * 3, "std": [0.25] * 3}
+    torch.save({"model": state, "args": args}, tmp_path / "a.pth")
+    found = load(tmp_path / "a.pth")
+    assert (found.arch, found.mean, found.std) == ("resnet18", (0.5,) * 3, (0.25,) * 3)
+    torch.save({"model": state, "args": {**args, "model_kwargs": {"act_layer": "silu"}}}, tmp_path / "b.pth")
+    with pytest.raises(UserError, match="act_layer"):
+        load(tmp_path / "b.pth")
+    assert load(tmp_path / "b.pth", any_options=True).arch == "resnet18"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("mean", (123.675, 116.28, 103.53)), ("std", (0.0, 0.2, 0.2)), ("std", (-0.2,) * 3), ("mean", (NAN,) * 3)],
+)
+def test_a_normalisation_on_another_scale(name, values, sources, state, tmp_path):
+    with pytest.raises(UserError, match=f"{name} must be three numbers in"):
+        convert_file(Conversion(sources[18], tmp_path / "out.pth", **{name: values}))
+    torch.save({"state_dict": state, "input": json.dumps({"mean": [0.5], "std": [0.2]})}, tmp_path / "one.pth")
+    with pytest.raises(UserError, match="one.pth: mean must be three"):
+        load(tmp_path / "one.pth")
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_fields_that_are_no_json(state, tmp_path):
+    for name, text in (("input", "0.5"), ("input", "{"), ("options", "[1]")):
+        torch.save({"state_dict": state, name: text}, tmp_path / "a.pth")
+        with pytest.raises(UserError, match=f"a.pth: its field '{name}' is no JSON"):
+            load(tmp_path / "a.pth")
+
+
+def test_former_names_of_plain_resnets(state):
+    assert choose_arch(state, "tv_resnet18", "")[0] == "resnet18"
+    assert choose_arch(state, "swsl_resnet18", "")[0] == "resnet18"
+    assert choose_arch(state, "gluon_resnet18_v1b", "")[0] == "resnet18"
+    with pytest.raises(UserError, match="gluon_resnet18_v1d has no equivalent"):
+        choose_arch(state, "gluon_resnet18_v1d", "")
+
+
+def test_parameters_without_buffers(state):
+    """An average of parameters only looks like a network with GroupNorm."""
+    bare = without(lively("resnet50").state_dict(), "running_mean", "running_var", "num_batches_tracked")
+    with pytest.raises(UserError, match="no BatchNorm statistics.*--use raw"):
+        choose_arch(bare, "resnet50", "")
+    with pytest.raises(UserError, match="no BatchNorm statistics.*--arch resnet50_gn"):
+        choose_arch(bare, "", "")
+
+
 def test_the_classifier_is_kept_where_asked(state, tmp_path):
     """Detectron2's own classification ResNet gives timm's logits, to the bit."""
     from detectron2.modeling.backbone.resnet import BasicStem, ResNet
@@ -154,8 +219,9 @@ def test_the_classifier_is_kept_where_asked(state, tmp_path):
     images = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
         assert torch.equal(theirs(images)["linear"], source(images))
-    with pytest.raises(UserError, match="no classifier"):
-        convert(without(state, "fc.weight", "fc.bias"), ARCHS["resnet18"], keep_fc=True)
+    for ends in (("fc.weight", "fc.bias"), ("fc.bias",)):
+        with pytest.raises(UserError, match="no classifier"):
+            convert(without(state, *ends), ARCHS["resnet18"], keep_fc=True)
 
 
 # ------------------------------------------------------------------------------------------------- refused files
@@ -177,6 +243,7 @@ REFUSED_FILES = {
     "arrays_in_a_pth": (lambda path: torch.save({"conv1.weight": np.ones(3)}, path), "NumPy arrays"),
     "list": (lambda path: torch.save([torch.ones(1)], path), "holds a list"),
     "no_weights": (lambda path: torch.save({"epoch": 3, "config": "x"}, path), "no weights.*config, epoch"),
+    "numbered": (lambda path: torch.save({0: torch.ones(1)}, path), "no weights"),
     "nothing": (lambda path: torch.save({}, path), "no weights.*nothing"),
     "text": (raw(b"<html>404</html>"), "damaged|needs Python code"),
     "empty": (raw(b""), "damaged"),
@@ -289,6 +356,8 @@ def test_damaged_weights(state):
         ({"layer1.0.bn1.running_mean": torch.full((64,), torch.inf)}, "not finite"),
         ({"layer1.0.bn1.running_var": torch.full((64,), -1.0)}, "negative variances"),
         ({"layer1.0.conv1.weight": torch.ones(64, 64, 3, 3, dtype=torch.int8)}, "before quantising"),
+        ({"layer1.0.conv1.weight": torch.ones(64, 64, 3, 3).to_sparse()}, "sparse"),
+        ({"layer1.0.conv1.weight": torch.ones(64, 64, 3, 3, device="meta")}, "meta"),
         ({"layer1.0.extra": torch.ones(1)}, "1 unknown"),
         ({"layer1.0.conv1.weight": torch.ones(64, 32, 3, 3)}, "1 of another shape"),
         ({"layer1.0.downsample.0.weight": torch.ones(64, 64, 1, 1)}, "1 unexpected"),
@@ -324,14 +393,6 @@ def test_provenance_is_inside_both_forms(sources, tmp_path):
     assert content["matching_heuristics"]
     assert zoo["matching_heuristics"]
     assert all((zoo["model"][k] == v.numpy()).all() for k, v in content["model"].items())
-
-
-def test_a_conversion_is_recognised(sources, tmp_path):
-    asked = Conversion(sources[18], tmp_path / "out.pth")
-    assert not is_made(asked)
-    convert_file(asked)
-    assert is_made(asked)
-    assert not is_made(Conversion(sources[50], tmp_path / "out.pth"))
 
 
 def test_a_failed_verification_writes_nothing(sources, tmp_path, monkeypatch, capsys):
@@ -399,6 +460,7 @@ def test_command(state, tmp_path):
         assert message in said
         assert "code ran" not in said
         assert said.count("\n") == 1
+    assert command(TOOL, tmp_path / "in.pth", code=2).count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep.pth", "evil.pth", "in.pth", "out.pth"]
 
 

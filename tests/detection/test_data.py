@@ -111,6 +111,17 @@ def test_bad_labels(line, message, yolo, tmp_path):
     assert not annotation_file(tmp_path / "out", "train2017").exists()
 
 
+def test_labels_that_are_nowhere_or_no_text(yolo, tmp_path):
+    label = yolo.parents[1] / "labels" / "train" / "a.txt"
+    label.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="a.txt is no text"):
+        yolo_to_coco(yolo, COCO_NAMES, tmp_path / "out", "train2017")
+    for path in (yolo.parents[1] / "labels").rglob("*.txt"):
+        path.unlink()
+    with pytest.raises(UserError, match="no labels for any of 3 images"):
+        yolo_to_coco(yolo, COCO_NAMES, tmp_path / "out", "train2017")
+
+
 def test_bad_yolo_folders(tmp_path):
     (tmp_path / "pictures").mkdir()
     with pytest.raises(UserError, match="no images"):
@@ -118,7 +129,12 @@ def test_bad_yolo_folders(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "a.png")
     with pytest.raises(UserError, match="not below a folder named images"):
         yolo_to_coco(tmp_path / "pictures", COCO_NAMES, tmp_path / "out", "train2017")
-    for text, message in (("names: 3", "no list 'names'"), ("a: [", "no list 'names'"), (None, "cannot read")):
+    for text, message in (
+        ("names: person", "no list 'names'"),
+        ("names: 3", "no list 'names'"),
+        ("a: [", "no list 'names'"),
+        (None, "cannot read"),
+    ):
         path = tmp_path / "data.yaml"
         path.unlink(missing_ok=True)
         if text:
@@ -195,6 +211,7 @@ FAULTS = {
     "annotation twice": (lambda c: c["annotations"].append(c["annotations"][0]), "annotations: 1 values of id"),
     "foreign image": (lambda c: c["annotations"][0].update(image_id=10**6), "of no image"),
     "foreign category": (lambda c: c["annotations"][0].update(category_id=12), "of no category"),
+    "no images": (lambda c: c.update(images=[]), "no images"),
     "empty box": (lambda c: c["annotations"][0].update(bbox=[1, 1, 0, 5]), "an empty box"),
     "outside": (lambda c: c["annotations"][0].update(bbox=[100, 1, 60, 5]), "leaves the image"),
     "no crowd": (lambda c: c["annotations"][0].pop("iscrowd"), "lack iscrowd or area"),
@@ -211,6 +228,39 @@ def test_faults_are_found(fault, coco):
     change(edit)
     problems, _ = inspect(root)
     assert any(text.startswith("val2017: ") and re.search(message, text) for text in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["images"][1].pop("id"), r"images\[1\]: id must be int, got None"),
+        (lambda c: c["images"][1].pop("file_name"), "file_name must be str"),
+        (lambda c: c["images"][1].update(id="7"), "id must be int, got '7'"),
+        (lambda c: c["images"].insert(0, None), r"images\[0\] is no object"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotations\[0\]: bbox must be four"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, "3", 4]), "bbox must be four"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "four finite numbers"),
+        (lambda c: c["annotations"][0].pop("image_id"), "image_id must be int"),
+        (lambda c: c["categories"][3].pop("name"), r"categories\[3\]: name must be str"),
+    ],
+)
+def test_entries_that_are_no_entries(edit, message, coco, tmp_path, capsys):
+    import re
+
+    root, change = coco
+    change(edit)
+    for argv in (["check", str(root)], ["subset", str(root), str(tmp_path / "out"), "2"]):
+        assert command.main(argv) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert re.search(message, error), error
+
+
+def test_names_of_subsets(coco, tmp_path):
+    root, _ = coco
+    with pytest.raises(UserError, match="letters, digits"):
+        subset(root, tmp_path / "out", "val2017", 2, name="../evil")
+    assert not (tmp_path / "out").exists()
 
 
 def test_unreadable_images_and_files(coco, capsys):

@@ -118,6 +118,20 @@ def test_mistakes(tmp_path):
         TimmBackbone("vit_tiny_patch16_224")
 
 
+def test_weights_of_another_network_are_told(tmp_path):
+    """A deeper network fills every tensor; a twin has the very same ones."""
+    for name, deeper in (("resnet18", "resnet34"), ("resnet18d", "resnet34d")):
+        with pytest.raises(UserError, match="of a larger network.*layer"):
+            TimmBackbone(name, checkpoint=str(saved(tmp_path, deeper)))
+    torch.save({"arch": "resnetblur18", "state_dict": lively("resnet18").state_dict()}, tmp_path / "twin.pth")
+    with pytest.raises(UserError, match="holds a resnetblur18, not a resnet18"):
+        TimmBackbone("resnet18", checkpoint=str(tmp_path / "twin.pth"))
+    told = {"arch": "resnet18", "state_dict": lively("resnet18").state_dict(), "options": '{"act_layer": "silu"}'}
+    torch.save(told, tmp_path / "silu.pth")
+    backbone = TimmBackbone("resnet18", checkpoint=str(tmp_path / "silu.pth"), options={"act_layer": "silu"})
+    assert any(isinstance(each, nn.SiLU) for each in backbone.modules())
+
+
 def saved(folder, name):
     torch.save(timm.create_model(name).state_dict(), folder / f"{name}.pth")
     return folder / f"{name}.pth"

@@ -27,7 +27,7 @@ def test_matching():
     assert matches(found[:1], []) == [False]
 
 
-def test_the_command(demo, tmp_path, capsys):
+def test_the_command(demo, tmp_path, monkeypatch, capsys):
     root = demo / "detection"
     truth = json.loads((root / "coco" / "annotations" / "instances_val2017.json").read_text())
     first = truth["annotations"][0]
@@ -51,6 +51,19 @@ def test_the_command(demo, tmp_path, capsys):
     assert command.main([str(tmp_path), "--data", str(root), "--out", str(out)]) == 2
     assert command.main([str(runs[0]), "--data", str(tmp_path)]) == 2
     assert command.main([str(runs[0]), "--data", str(root), "--count", "0"]) == 2
+    stray = tmp_path / "stray.json"
+    stray.write_text(json.dumps([prediction([1, 1, 2, 2], 0.9, first["category_id"], 10**6)]))
+    assert command.main([str(stray), "--data", str(root), "--out", str(out)]) == 2
+    whole = out.read_bytes()
+
+    def full(image, file, kind):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    assert command.main([str(runs[0]), "--data", str(root), "--out", str(out)]) == 2
+    assert out.read_bytes() == whole
+    assert command.main([str(runs[0]), "--data", str(root), "--out", str(tmp_path / "s.txt")]) == 2
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 3
+    assert len(errors) == 6
     assert "no predictions" in errors[0]

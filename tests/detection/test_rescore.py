@@ -89,12 +89,40 @@ def test_mistakes(annotations, tmp_path, monkeypatch, capsys):
     torn.write_text('[{"image_id"')
     other = tmp_path / "other.json"
     other.write_text('{"images": []}')
+    good = tmp_path / "good.json"
+    good.write_text(json.dumps(noisy(annotations)))
+    count = iter(range(100))
+
+    def bad(content):
+        path = tmp_path / f"bad{next(count)}.json"
+        path.write_text(json.dumps(content))
+        return path
+
+    def lacking(key):
+        content = json.loads(annotations.read_text())
+        content["annotations"] = [{k: v for k, v in a.items() if k != key} for a in content["annotations"] if key]
+        return bad(content)
+
     for argv, message in (
         ([found, annotations], "predictions on another set"),
         ([torn, annotations], "cut short"),
         ([other, annotations], "no list of COCO predictions"),
+        (
+            [bad([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1], "score": 1}]), annotations],
+            "prediction 0: bbox",
+        ),
+        (
+            [bad([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, "1"], "score": 1}]), annotations],
+            "prediction 0",
+        ),
+        ([bad([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": None}]), annotations], "finite"),
+        ([bad([{"image_id": "1", "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]), annotations], "integers"),
+        ([bad([5]), annotations], "no COCO prediction"),
+        ([good, lacking("area")], "lack id, bbox, area or iscrowd"),
+        ([good, lacking("bbox")], "lack id, bbox, area or iscrowd"),
+        ([good, lacking(None)], "annotates nothing"),
         ([tmp_path, annotations], "--eval-only"),
-        ([found, torn], "cannot read"),
+        ([found, torn], "cut short"),
         ([found, annotations, "--engine", "fast"], "no 'fast'"),
     ):
         assert command.main([str(word) for word in argv]) == 2

@@ -13,9 +13,11 @@ from detection.built import build, load_weights
 from detection.convert import convert
 from detection.load import load
 from detection.reverse import backbone
-from detection.rows import ROWS
+from detection.rows import CONFIGS, ROWS
 from keepcore.run.errors import UserError
 from tests.detection.conftest import lively
+
+LAZY = CONFIGS / "lazy"
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnext50_32x4d", "resnet50_gn"])
@@ -77,6 +79,19 @@ def test_a_bgr_detector_gives_an_rgb_network(backbones, tmp_path):
     assert (ours - theirs["res5"]).abs().max() < 1e-4 * ours.abs().max()
 
 
+def test_from_a_lazy_run(backbones, tmp_path):
+    """The config.yaml of lazyconfig_train_net.py names Python objects."""
+    from detectron2.config import LazyConfig
+
+    built = build(LAZY / "faster_rcnn_R_50_FPN_3x.py")
+    load_weights(built.model, backbones[50])
+    torch.save({"model": built.model.state_dict()}, tmp_path / "model_final.pth")
+    LazyConfig.save(built.cfg, str(tmp_path / "config.yaml"))
+    assert "!!python" in (tmp_path / "config.yaml").read_text()
+    assert command.main([str(tmp_path / "model_final.pth"), str(tmp_path / "back.pth")]) == 0
+    assert load(tmp_path / "back.pth").mean == pytest.approx((0.485, 0.456, 0.406))
+
+
 def test_what_cannot_go_back(backbones, tmp_path, capsys):
     built = build(ROWS["fpn_r50"].path, ["MODEL.RESNETS.STRIDE_IN_1X1", "True"])
     torch.save({"model": built.model.state_dict()}, tmp_path / "model.pth")
@@ -84,6 +99,7 @@ def test_what_cannot_go_back(backbones, tmp_path, capsys):
     for config, message in (
         (None, "give config.yaml"),
         ("A: 1", "no config.yaml of"),
+        ("MODEL: {}", "lacks"),
         (built.cfg.dump(), "strides"),
     ):
         if config:
@@ -91,6 +107,20 @@ def test_what_cannot_go_back(backbones, tmp_path, capsys):
         assert command.main([str(tmp_path / "model.pth"), out]) == 2
         assert message in capsys.readouterr().err
     assert command.main([str(backbones[50]), str(tmp_path / "out.onnx")]) == 2
+    dumped = built.cfg.dump().replace("STRIDE_IN_1X1: true", "STRIDE_IN_1X1: false")
+    assert "RES5_DILATION: 1" in dumped
+    (tmp_path / "config.yaml").write_text(dumped.replace("RES5_DILATION: 1", "RES5_DILATION: 2"))
+    assert command.main([str(tmp_path / "model.pth"), out]) == 2
+    assert "dilated" in capsys.readouterr().err
+    whole = (tmp_path / "model.pth").read_bytes()
+    assert command.main([str(tmp_path / "model.pth"), str(tmp_path / "model.pth")]) == 2
+    assert (tmp_path / "model.pth").read_bytes() == whole
+    deformable = {
+        **torch.load(backbones[50], weights_only=True)["model"],
+        "res3.0.conv2_offset.weight": torch.ones(1),
+    }
+    with pytest.raises(UserError, match="conv2_offset.weight has no place"):
+        backbone(deformable)
     with pytest.raises(UserError, match="no ResNet"):
         backbone({"a": torch.ones(1)})
     converted = dict(torch.load(backbones[18], weights_only=True)["model"])

@@ -73,12 +73,21 @@ def test_resuming_goes_on_where_it_was(six, sources, demo, tmp_path):
     base += ["--data", demo / "detection"]
     assert "--resume continues it" in command(*base, code=2)
     said = command(*base, "--resume", "SOLVER.MAX_ITER", "3")
-    assert "was made from" in said
     assert "Starting training from iteration 2" in said
     assert (folder / "backbone.pth").stat().st_mtime_ns == before
     assert torch.load(folder / "model_final.pth", weights_only=True)["iteration"] == 2
     said = command(*base, "--eval-only")
     assert "copypaste: Task: bbox" in said
+    # another backbone, or another row, would put a wrong name on the old detector
+    other = [word if word != sources[50] else sources[18] for word in base]
+    assert "trained from another backbone" in command(*other, "--eval-only", code=2)
+    other = [word if word != "fpn_r50" else "c4_r50" for word in base]
+    assert "trained with fpn_r50, not with c4_r50" in command(*other, "--resume", code=2)
+    assert (folder / "backbone.pth").stat().st_mtime_ns == before
+    note = json.loads((folder / "keepaugment.json").read_text())
+    (folder / "keepaugment.json").unlink()
+    assert "not begun by detection.run" in command(*base, "--resume", code=2)
+    (folder / "keepaugment.json").write_text(json.dumps(note))
 
 
 @pytest.mark.slow
@@ -145,6 +154,7 @@ def test_mistakes(demo, sources, tmp_path, monkeypatch, capsys):
         ([*good, "--row", "fpn_r50", "--config-file", "x.yaml"], "either --row"),
         ([*good, "--row", "fpn_r5"], "did you mean 'fpn_r50'"),
         ([*good, "--config-file", "x.yaml"], "no file x.yaml"),
+        ([*good, *data, "--config-file", str(CONFIGS / "lazy" / "retinanet_R_50_FPN_3x.py")], "is no YAML"),
         ([*good, "--row", "fpn_r50", "--quick"], "DETECTRON2_DATASETS"),
         ([*good, "--row", "fpn_r50", *data, "--resume"], "nothing to resume"),
         ([*good, "--row", "fpn_r50", *data, "SOLVER.MAX_ITER"], "KEY VALUE"),
@@ -163,3 +173,4 @@ def test_mistakes(demo, sources, tmp_path, monkeypatch, capsys):
         assert "--quick tries the chain" in capsys.readouterr().err
     assert chain.main([*base, str(sources[101]), "--row", "fpn_r50", *data]) == 1  # another depth than the row's
     assert "no place in the model" in capsys.readouterr().out
+    assert not list((tmp_path / "out").glob("**/*"))  # nothing of what did not fit
