@@ -66,13 +66,17 @@ def ours(path: Path, protocol: dict) -> dict:
     return {"cpu_seconds": cpu() - start, "mAP": report.numbers["mAP"], "rank1": report.numbers["rank1"]}
 
 
-def product(path: Path) -> dict:
-    """Compute the distances alone: nobody can be faster than this product of matrices."""
+def product(path: Path, *, tiled: bool) -> dict:
+    """Compute the distances alone."""
     from reid.features import load_features
+    from reid.rank import products
 
     features, start = load_features(path), cpu()
     for some_CD in features.query_QD.split(256):
-        some_CD @ features.gallery_GD.T
+        if tiled:
+            products(some_CD, features.gallery_GD)
+        else:
+            some_CD @ features.gallery_GD.T
     return {"cpu_seconds": cpu() - start}
 
 
@@ -119,7 +123,8 @@ def theirs(path: Path, clone: Path, kind: str) -> dict:
 
 
 PARTS = {
-    "distances alone": lambda path, clones: product(path),
+    "distances alone, at once": lambda path, clones: product(path, tiled=False),
+    "distances alone, in tiles": lambda path, clones: product(path, tiled=True),
     "evaluate": lambda path, clones: ours(path, {"thresholds": False, "resamples": 0}),
     "evaluate, thresholds, intervals": lambda path, clones: ours(path, {}),
     "re-rank": lambda path, clones: ours(path, {"rerank": True, "resamples": 0}),
@@ -136,6 +141,7 @@ def main() -> int:
     parser.add_argument("--torchreid", type=Path)
     parser.add_argument("--fastreid", type=Path)
     parser.add_argument("--repeats", type=int, default=3, help="runs of our parts; the median is reported")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="only these")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--features", type=Path, help=argparse.SUPPRESS)
@@ -155,11 +161,9 @@ def main() -> int:
         features = Path(folder) / "features.npz"
         synthetic(arguments.scale, features)
         given = [w for name, path in clones.items() if path for w in (f"--{name}", str(path))]
-        for part in PARTS:
-            if any(
-                part.startswith(each) and clones[name] is None
-                for each, name in (("torchreid", "torchreid"), ("fast", "fastreid"))
-            ):
+        needs = {part: name for part in PARTS for name in clones if part.replace("-", "").startswith(name)}
+        for part in arguments.parts or PARTS:
+            if part in needs and clones[needs[part]] is None:
                 continue
             times = 1 if "reid," in part else arguments.repeats
             command = [sys.executable, __file__, "--part", part, "--features", str(features), *given]

@@ -151,8 +151,7 @@ def _check_same(config: RunConfig, folder: Path) -> None:
     note = read_note(folder)
     if not note or not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder} was not begun by detection.run: continue it with train_net.py --resume")
-    given, known = _origin(Path(config.backbone)), note["backbone"].get("source_sha256")
-    if given != known:
+    if _origin(Path(config.backbone)) != note["origin"]:
         raise UserError(
             f"{folder} was trained from another backbone than {config.backbone}: give another --output"
         )
@@ -162,12 +161,13 @@ def _check_same(config: RunConfig, folder: Path) -> None:
 
 
 def _origin(backbone: Path) -> str:
-    """SHA-256 of the checkpoint that a backbone comes from: the file's own, or what a converted one recorded."""
+    """SHA-256 of the checkpoint that a backbone comes from: what a converted file recorded, or the file's own."""
     from detection.load import digest, find
     from detection.write import read
 
     source = find(backbone)
-    return str(read(source)[1].get("source_sha256")) if _is_converted(source) else digest(source)
+    recorded = read(source)[1].get("source_sha256") if _is_converted(source) else None
+    return str(recorded or digest(source))
 
 
 def _check_gpus(config: RunConfig, options: Sequence[str]) -> None:
@@ -251,6 +251,7 @@ def _write_note(config: RunConfig, folder: Path, weights: Path) -> None:
     content = {
         "arm": config.arm or made.get("augment") or Path(config.backbone).stem,
         "row": config.row or Path(config.config_file).name,
+        "origin": _origin(Path(config.backbone)),
         "seed": config.seed,
         "gpus": 0 if config.quick else config.num_gpus * config.num_machines,
         "backbone": made,

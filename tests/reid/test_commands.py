@@ -237,3 +237,31 @@ def test_multi_query_and_a_corrupt_image(run, demo, tmp_path, capsys):
     error = capsys.readouterr().err
     assert victim.name in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_two_processes(demo, tmp_path):
+    """DDP on gloo: each process its identities of the batch and its part of the draws."""
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "reid.train",
+    ]
+    command += [*arguments(demo, tmp_path, "demo_selective"), "--max_steps", "3", "--ema_decay", "0.9"]
+    root, environment = Path(__file__).parents[2], {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (row,) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert row["step"] == 3
+    assert 0 < row["mAP"] <= 100
+    assert "state_dict_ema" in checkpoint.load(tmp_path / "run" / "last.pth")
