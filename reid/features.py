@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,12 +152,11 @@ def save_features(features: Features, path: Path) -> None:
         np.savez(file, **arrays)
 
 
-def warnings(features: Features, nearest_Q: Any = None) -> list[str]:
+def warnings(features: Features) -> list[str]:
     """Say what looks wrong before anybody believes the numbers.
 
     Args:
         features: that are evaluated.
-        nearest_Q: similarity of each query to its nearest gallery image of another identity, if known.
 
     Returns:
         Remarks; none when all looks well.
@@ -182,6 +180,3 @@ def warnings(features: Features, nearest_Q: Any = None) -> list[str]:
         elif bool((each.abs().amax(1) == 0).any()):
             found.append(f"{int((each.abs().amax(1) == 0).sum())} {name} features are zero")
     return found
-
-
-Loader = Callable[[Path], Features]
