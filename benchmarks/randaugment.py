@@ -3,9 +3,9 @@
 
     python benchmarks/randaugment.py [--batch 448] [--side 32] [--device cuda] [--out RESULT.json]
 
-On the CPU torchvision runs in as many processes as ours has threads; it gets Pillow images and uint8 tensors, whichever
-is faster counts. On a GPU it gets uint8 tensors that are there already. Medians of interleaved rounds; ratios are within
-one round.
+On the CPU torchvision runs in as many processes as ours has threads; it gets Pillow images and uint8 tensors,
+whichever is faster counts. On a GPU it gets uint8 tensors that are there already. Medians of interleaved rounds;
+ratios are within one round.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def one_by_one(batch: int, side: int, kind: str, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def theirs_on_cpu(batch: int, side: int, kind: str, pool: ProcessPoolExecutor, threads: int, repeats: int) -> float:
+def theirs_on_cpu(
+    batch: int, side: int, kind: str, pool: ProcessPoolExecutor, threads: int, repeats: int
+) -> float:
     """Images a second of all processes together."""
     jobs = [pool.submit(one_by_one, batch, side, kind, repeats) for _ in range(threads)]
     return sum(batch / job.result() for job in jobs)

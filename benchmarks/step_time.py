@@ -25,8 +25,8 @@ sys.path[0] = str(ROOT)
 from keepcore import KeepConfig  # noqa: E402
 from keepcore.run.folder import provenance  # noqa: E402
 from keepcore.run.images import Normalize  # noqa: E402
+from keepcore.run.sources import CIFAR_MEAN, CIFAR_STD  # noqa: E402
 from pretrain.config import Config, Data, Model  # noqa: E402
-from pretrain.data import CIFAR_MEAN, CIFAR_STD  # noqa: E402
 from pretrain.model import build_model  # noqa: E402
 from pretrain.step import Share, build_step  # noqa: E402
 

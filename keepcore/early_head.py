@@ -195,3 +195,19 @@ def _pool(features: Tensor) -> Tensor:
     if not isinstance(features, Tensor) or features.ndim not in (3, 4):
         raise ValueError("the stage's output is no feature map: name another stage with after=")
     return features.mean((2, 3)) if features.ndim == 4 else features.mean(1)
+
+
+def with_early_head(model: nn.Module, num_classes: int, after: str, image_size: int) -> EarlyHead:
+    """Attach an early head; a network that ends its stages without activation gets one in the head.
+
+    Args:
+        model: the network; ``preactivation_features`` names the channels of a first stage without activation.
+        num_classes: K.
+        after: module after which the head sits; "" is the first stage.
+        image_size: side of the training images, pixels.
+
+    Source: Gong et al., CVPR 2021, Sec. 3.1.
+    """
+    channels = None if after else getattr(model, "preactivation_features", None)
+    activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
+    return EarlyHead(model, num_classes, after or None, activation=activation, image_size=image_size)

@@ -111,15 +111,43 @@ def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
     if batch % processes:
         raise ValueError(f"a batch of {batch} images does not divide among {processes} processes")
     share = batch // processes
-    mine_P = (draws.picked_P >= rank * share) & (draws.picked_P < (rank + 1) * share)
-    picked_P = draws.picked_P[mine_P] - rank * share
-    partner_P = draws.partner_P
-    return Draws(
+    first = rank * share
+    mine = _filter(draws, (draws.picked_P >= first) & (draws.picked_P < first + share))
+    picked_P, partner_P = mine.picked_P - first, mine.partner_P
+    return mine._replace(
         picked_P=picked_P,
-        sizes_S2=draws.sizes_S2[mine_P] if len(draws.sizes_S2) == len(mine_P) > 1 else draws.sizes_S2,
-        u_P=draws.u_P[mine_P],
-        partner_P=None if partner_P is None else picked_P[partner_P[mine_P].argsort().argsort()],
+        partner_P=None if partner_P is None else picked_P[partner_P.argsort().argsort()],
         noise_seed=draws.noise_seed + rank,
+    )
+
+
+def among(draws: Draws, chosen_B: Tensor) -> Draws:
+    """Leave out the images that are not chosen: they stay as they are, and no saliency is taken for them.
+
+    Args:
+        draws: of a step that mixes no images.
+        chosen_B: bool, on the CPU.
+
+    Returns:
+        Draws for the chosen ones among the picked images.
+
+    Raises:
+        ValueError: the draws mix images.
+
+    Source: elementary.
+    """
+    if draws.partner_P is not None:
+        raise ValueError("images that are mixed with one another cannot be chosen one by one")
+    return _filter(draws, chosen_B[draws.picked_P])
+
+
+def _filter(draws: Draws, mask_P: Tensor) -> Draws:
+    each = len(draws.sizes_S2) == len(mask_P) > 1
+    return draws._replace(
+        picked_P=draws.picked_P[mask_P],
+        sizes_S2=draws.sizes_S2[mask_P] if each else draws.sizes_S2,
+        u_P=draws.u_P[mask_P],
+        partner_P=None if draws.partner_P is None else draws.partner_P[mask_P],
     )
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
+    from keepcore.run.sources import Source
     from pretrain.config import Data
-    from pretrain.data import Source
 
 PROG = "python -m pretrain.evaluate"
 

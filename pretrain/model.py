@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import timm
 from torch import nn
 
 import networks  # noqa: F401  (registers the CIFAR networks with timm)
-from keepcore import EarlyHead
+from keepcore.early_head import with_early_head
 from keepcore.run import checkpoint
-from keepcore.run.errors import UserError, nearest
+from keepcore.run.errors import UserError
+from keepcore.run.models import create_network
 from pretrain.baselines.dropblock import attach_dropblock
 from pretrain.config import Config
 
@@ -25,13 +25,7 @@ def create(name: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
 
     Source: timm.create_model.
     """
-    if not timm.is_model(name):
-        raise UserError(f"model.name: unknown model {name!r}{nearest(name, timm.list_models())}")
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
-    except TypeError as error:
-        raise UserError(f"model.options: {name}: {error}") from error
-    return model
+    return create_network(name, num_classes, options, "model.name")
 
 
 def build_model(config: Config, num_classes: int, progress: Callable[[], float] = float) -> nn.Module:
@@ -61,10 +55,7 @@ def build_model(config: Config, num_classes: int, progress: Callable[[], float] 
             )
         attach_dropblock(model, config.model.drop_block, config.model.drop_block_size, progress)
     if config.augment.op != "none" and config.augment.selective and config.augment.head == "early":
-        after = config.model.early_after or None
-        channels = None if after else getattr(model, "preactivation_features", None)
-        activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
-        return EarlyHead(model, num_classes, after, activation=activation, image_size=config.data.image_size)
+        return with_early_head(model, num_classes, config.model.early_after, config.data.image_size)
     return model
 
 

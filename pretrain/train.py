@@ -11,8 +11,8 @@ from typing import Any
 
 from keepcore.run.cli import dump, parse
 from keepcore.run.errors import guard
-from pretrain import grid
 from pretrain.config import RECIPES, Config
+from pretrain.grid import GRID
 
 PROG = "python -m pretrain.train"
 
@@ -35,7 +35,7 @@ def read_config(argv: Sequence[str] | None) -> Config:
     Source: elementary.
     """
     description = str(__doc__)
-    return parse(Config, argv, prog=PROG, description=description, recipes=RECIPES, more_recipes=grid.recipes)
+    return parse(Config, argv, prog=PROG, description=description, recipes=RECIPES, more_recipes=GRID.recipes)
 
 
 def train(config: Config) -> dict[str, Any]:

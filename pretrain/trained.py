@@ -20,8 +20,9 @@ from keepcore.run.engine import build_accelerator
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loader import EpochLoader, in_order
+from keepcore.run.sources import Source
 from pretrain.config import Config, Data, Policy
-from pretrain.data import POLICIES, Source, eval_crop, open_source
+from pretrain.data import POLICIES, eval_crop, open_source
 from pretrain.model import create, pick_weights
 
 

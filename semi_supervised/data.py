@@ -1,4 +1,4 @@
-"""Two streams: labelled images, and weak and strong views of all images."""
+"""Two streams of crops: labelled images, and two crops of unlabelled ones; the step augments them further."""
 
 from __future__ import annotations
 
@@ -6,125 +6,320 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
 from torchvision.transforms import v2
 
-from keepcore import TwoViews
-from keepcore.run.demo import ensure
+from keepcore.build import choose
+from keepcore.keep import Share
+from keepcore.run.crop import crop_flip
 from keepcore.run.errors import UserError
 from keepcore.run.images import read_rgb
-from keepcore.run.loader import EpochLoader
-from semi_supervised.config import Data, Uda
+from keepcore.run.loader import EpochLoader, in_order
+from keepcore.run.seed import generator
+from keepcore.run.sources import SOURCES, Records, Source, in_memory, labels_of, resized
+from semi_supervised.config import Data
+from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-_FILL = [125, 123, 114]
+MEAN, STD = (0.49139968, 0.48215841, 0.44653091), (0.24703223, 0.24348513, 0.26158784)
+RESIDENT_LIMIT = 2**30
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 
-class Source(NamedTuple):
-    """Opened parts: index -> (PIL image, label)."""
+class Photos(Dataset[Any]):
+    """Images of a folder and its subfolders, without labels: index -> (PIL image, -1).
 
-    train: ImageFolder
-    val: ImageFolder
+    Raises:
+        UserError: no folder, or no image in it.
+
+    Source: elementary.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UserError(f"data.unlabelled_root: no folder {root}")
+        self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        if not self.paths:
+            raise UserError(f"data.unlabelled_root: no image ({', '.join(SUFFIXES)}) in {root}")
+        self.targets = [-1] * len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return read_rgb(self.paths[index]), -1
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class Opened(NamedTuple):
+    """The parts of a data set: index -> (PIL image, label).
+
+    Attributes:
+        labelled: training images with labels.
+        unlabelled: the others, with labels (for the log) or -1.
+        val: for evaluation.
+        classes: names in label order.
+        split: indices of the labelled images, and their hash.
+    """
+
+    labelled: Any
+    unlabelled: Any
+    val: Any
+    classes: tuple[str, ...]
+    split: dict[str, Any]
 
 
 def open_source(data: Data) -> Source:
     """Open the data set of a config.
 
     Raises:
-        UserError: unknown name, or a folder without train/ and val/ or test/.
+        UserError: unknown name, missing folder, wrong layout.
 
-    Source: torchvision.datasets.ImageFolder.
+    Source: :mod:`keepcore.run.sources`.
     """
-    if data.dataset not in ("demo", "folder"):
-        raise UserError(f"data.dataset must be demo or folder, got {data.dataset!r}")
-    root = Path(data.root).expanduser()
-    if data.dataset == "demo":
-        root = ensure(Path(data.root) if data.root else None) / "classification"
-    val = next((root / name for name in ("val", "test") if (root / name).is_dir()), None)
-    if val is None or not (root / "train").is_dir():
-        raise UserError(f"data.root: {root.resolve()} must hold train/ and val/ (or test/) of class folders")
     try:
-        return Source(*(ImageFolder(str(part), loader=read_rgb) for part in (root / "train", val)))
-    except FileNotFoundError as error:
-        raise UserError(f"data.root: {error}") from error
+        opener = choose(SOURCES, data.dataset, "data.dataset")
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return opener(Path(data.root).expanduser())
 
 
-class Views(Dataset[Any]):
-    """Images through one or several transforms: (uint8 views, label).
+def open_parts(data: Data) -> Opened:
+    """Open a data set and take the labels off most of it.
+
+    Raises:
+        UserError: see :func:`open_source`; a split that cannot be made; a batch larger than the unlabelled set.
+
+    Source: google-research/uda image/preprocess.py (all training images are unlabelled ones too).
+    """
+    source = open_source(data)
+    labels = labels_of(source.train)
+    chosen = (
+        read_indices(Path(data.label_file), labels)
+        if data.label_file
+        else labelled_subset(labels, data.labels, data.split_seed)
+    )
+    unlabelled: Any = source.train
+    if data.unlabelled_root:
+        unlabelled = Photos(Path(data.unlabelled_root).expanduser())
+    elif not data.include_labelled:
+        unlabelled = take(source.train, sorted(set(range(len(labels))) - set(chosen)))
+    if data.unlabelled_batch > len(unlabelled):
+        raise UserError(
+            f"data.unlabelled_batch: {data.unlabelled_batch} is more than the {len(unlabelled)} unlabelled images"
+        )
+    split = {"hash": fingerprint(chosen), "indices": chosen}
+    return Opened(take(source.train, chosen), unlabelled, source.val, source.classes, split)
+
+
+def take(images: Any, indices: Sequence[int]) -> Any:
+    """Give some samples of a part, still with its labels.
+
+    Source: elementary.
+    """
+    if isinstance(images, Records):
+        return Records(images.images_NHWC[list(indices)], [images.labels[i] for i in indices])
+    part: Any = Subset(images, list(indices))
+    part.targets = [images.targets[i] for i in indices]
+    return part
+
+
+class Crops(Dataset[Any]):
+    """Images through resize, reflection, random crop and flip: number -> (uint8 crops, label).
 
     Args:
         images: index -> (PIL image, label).
-        indices: which of them.
-        transforms: each draws its own crop; a transform may return several views.
-
-    Source: elementary.
-    """
-
-    def __init__(self, images: Any, indices: Sequence[int], transforms: Sequence[Any]) -> None:
-        self.images, self.indices, self.transforms = images, indices, transforms
-
-    def __getitem__(self, index: int) -> tuple[list[Any], int]:
-        image, label = self.images[self.indices[index]]
-        views: list[Any] = []
-        for transform in self.transforms:
-            made = transform(image)
-            views += made if isinstance(made, tuple) else (made,)
-        return views, label
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-def weak_transform(data: Data) -> Any:
-    """Resize, reflect, crop and flip.
+        data: image size, padding, flip.
+        crops: independent crops of each image.
 
     Source: google-research/uda image/data.py.
     """
-    return v2.Compose([*_crop(data), v2.PILToTensor()])
+
+    def __init__(self, images: Any, data: Data, crops: int) -> None:
+        self.images, self.size, self.crops = images, data.image_size, crops
+        self.transform = v2.Compose(
+            [
+                v2.RandomCrop(data.image_size, padding=data.padding, padding_mode="reflect"),
+                v2.RandomHorizontalFlip(data.hflip),
+                v2.PILToTensor(),
+            ]
+        )
+
+    def __getitem__(self, number: int) -> tuple[list[Tensor], int]:
+        image, label = self.images[number % len(self.images)]
+        square = resized(image, self.size)
+        return [self.transform(square) for _ in range(self.crops)], int(label)
+
+    def __len__(self) -> int:
+        return len(self.images)
 
 
-def strong_transform(data: Data, uda: Uda) -> TwoViews:
-    """Give (clean, RandAugment of it) after a crop of its own; Cutout follows on the device.
+class ResidentCrops:
+    """The same from images that live on the device: batches of (uint8 crops, labels_B).
 
-    Source: google-research/uda image/data.py; Gong et al., CVPR 2021, Sec. 4.3.
+    Args:
+        records: images of the right size.
+        plan: of this process; its numbers modulo the set's size are the samples.
+        data: padding, flip.
+        crops: independent crops of each image.
+        device: where the images live.
+
+    Source: google-research/uda image/data.py.
     """
-    policy = v2.RandAugment(uda.num_ops, uda.magnitude, num_magnitude_bins=31, fill=_FILL)
-    return TwoViews(v2.Compose(_crop(data)), policy, v2.PILToTensor())
+
+    def __init__(self, records: Records, plan: Endless, data: Data, crops: int, device: torch.device) -> None:
+        images_NCHW = torch.from_numpy(records.images_NHWC).permute(0, 3, 1, 2).contiguous().to(device)
+        self.size = images_NCHW.shape[2:]
+        self.padded_NCHW = reflected(images_NCHW, data.padding)
+        self.labels_N = torch.tensor(records.labels, device=device)
+        self.plan, self.data, self.crops = plan, data, crops
+        self.epoch, self.skip = 0, 0
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        """Choose the epoch of the next pass, and how many of its batches to leave out."""
+        self.epoch, self.skip = epoch, skip
+
+    def __len__(self) -> int:
+        return self.plan.steps
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], Tensor]]:
+        plan, device = self.plan, self.labels_N.device
+        own = slice(plan.rank * plan.batch_size // plan.processes, None)
+        for step, batch in enumerate(plan(self.epoch)):
+            if step < self.skip:
+                continue
+            draws = generator(plan.seed, plan.purpose, "crop", self.epoch, step)
+            index_B = (torch.tensor(batch) % plan.count).to(device, non_blocking=True)
+            views = []
+            for _ in range(self.crops):
+                offsets_B2 = torch.randint(2 * self.data.padding + 1, (plan.batch_size, 2), generator=draws)[own]
+                flips_B = (torch.rand(plan.batch_size, generator=draws) < self.data.hflip)[own]
+                moved = [each[: len(batch)].to(device, non_blocking=True) for each in (offsets_B2, flips_B)]
+                views.append(crop_flip(self.padded_NCHW, index_B, moved[0], moved[1], self.size))
+            yield views, self.labels_N[index_B]
 
 
-def eval_transform(data: Data) -> Any:
-    """Resize only.
+def reflected(images_NCHW: Tensor, padding: int) -> Tensor:
+    """Add a border that mirrors the image, the edge itself not repeated.
 
-    Source: elementary.
+    Args:
+        images_NCHW: any type, larger than the padding.
+        padding: pixels.
+
+    Raises:
+        UserError: padding as large as the image.
+
+    Source: torch.nn.functional.pad (reflect), which has no uint8 version.
     """
-    return v2.Compose([v2.Resize([data.image_size] * 2), v2.PILToTensor()])
-
-
-def _crop(data: Data) -> list[v2.Transform]:
-    return [
-        v2.Resize([data.image_size] * 2),
-        v2.RandomCrop(data.image_size, padding=data.padding, padding_mode="reflect"),
-        v2.RandomHorizontalFlip(data.hflip),
-    ]
+    height, width = images_NCHW.shape[2:]
+    if padding >= min(height, width):
+        raise UserError(f"data.padding must be smaller than the image of {height} x {width}, got {padding}")
+    rows, columns = (
+        torch.from_numpy(np.pad(np.arange(n), padding, mode="reflect")).to(images_NCHW.device)
+        for n in (height, width)
+    )
+    return images_NCHW[:, :, rows][:, :, :, columns]
 
 
 class PairLoader:
-    """Steps through a labelled and an unlabelled stream together.
+    """Steps through a labelled and an unlabelled stream together; without unlabelled images their part is None.
 
     Source: elementary.
     """
 
-    def __init__(self, labelled: EpochLoader, unlabelled: EpochLoader) -> None:
+    def __init__(self, labelled: Any, unlabelled: Any) -> None:
         self.labelled, self.unlabelled = labelled, unlabelled
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Choose the epoch of both, and how many batches to leave out."""
-        self.labelled.set_epoch(epoch, skip)
-        self.unlabelled.set_epoch(epoch, skip)
+        for each in (self.labelled, self.unlabelled):
+            if each is not None:
+                each.set_epoch(epoch, skip)
 
     def __len__(self) -> int:
         return len(self.labelled)
 
     def __iter__(self) -> Iterator[Any]:
+        if self.unlabelled is None:
+            return ((batch, None) for batch in self.labelled)
         return zip(self.labelled, self.unlabelled, strict=True)
+
+
+def build_loader(
+    data: Data, opened: Opened, crops: int, seed: int, device: torch.device, share: Share
+) -> PairLoader:
+    """Build both streams.
+
+    Args:
+        data: of the run.
+        opened: parts of the data set.
+        crops: of each unlabelled image; 0 leaves the unlabelled stream out.
+        seed: of the run.
+        device: of the training.
+        share: of this process in every batch.
+
+    Raises:
+        UserError: batches that cannot be made, ``resident`` yes for a set that is too large.
+
+    Source: google-research/uda image/data.py.
+    """
+    streams: list[Any] = [None, None]
+    wanted = (
+        (opened.labelled, data.labelled_batch, 1, "labelled"),
+        (opened.unlabelled, data.unlabelled_batch, crops, "unlabelled"),
+    )
+    for number, (images, batch, views, purpose) in enumerate(wanted):
+        if views:
+            plan = Endless(len(images), batch, data.steps_per_epoch, seed, purpose, *share)
+            records = resident(images, data)
+            streams[number] = (
+                EpochLoader(
+                    Crops(images, data, views), plan, seed, workers=data.workers, pin=device.type == "cuda"
+                )
+                if records is None
+                else ResidentCrops(records, plan, data, views, device)
+            )
+    return PairLoader(*streams)
+
+
+def resident(images: Any, data: Data) -> Records | None:
+    """Hold a part in memory where the config wants it.
+
+    Raises:
+        UserError: unknown ``data.resident``.
+
+    Source: elementary.
+    """
+    if data.resident not in ("auto", "yes", "no"):
+        raise UserError(f"data.resident must be auto, yes or no, got {data.resident!r}")
+    limits = {"auto": RESIDENT_LIMIT, "yes": 2**62, "no": -1}
+    return in_memory(images, data.image_size, limits[data.resident])
+
+
+class Squares(Dataset[Any]):
+    """Images resized to squares: index -> (uint8 C x S x S, label).
+
+    Source: elementary.
+    """
+
+    def __init__(self, images: Any, size: int) -> None:
+        self.images, self.size = images, size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.images[index]
+        return torch.from_numpy(np.asarray(resized(image, self.size)).copy()).permute(2, 0, 1), int(label)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def eval_batches(images: Any, data: Data, share: Share) -> EpochLoader:
+    """Give this process's part of the evaluation images: batches of (uint8 images_BCHW, labels_B).
+
+    Source: elementary.
+    """
+    mine = range(share.rank, len(images), share.processes)
+    squares = Squares(images, data.image_size)
+    workers = 0 if isinstance(images, Records) else data.workers
+    return EpochLoader(squares, in_order(mine, data.eval_batch_size), 0, workers=workers)

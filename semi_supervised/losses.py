@@ -1,9 +1,10 @@
-"""UDA's losses. Shape legend: B images, K classes."""
+"""Losses of the labelled and the unlabelled images. Shape legend: B images, K classes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,20 +21,22 @@ def tsa_threshold(schedule: str, progress: float, num_classes: int) -> float:
     """Give the probability above which a labelled image no longer counts.
 
     Args:
-        schedule: linear, log or exp.
+        schedule: none, linear, log or exp.
         progress: share of the training done, in [0, 1].
         num_classes: K.
 
     Returns:
-        A threshold rising from 1 / K to 1.
+        A threshold rising from 1 / K to 1; 1 for none.
 
     Raises:
         ValueError: unknown schedule.
 
     Source: Xie et al., NeurIPS 2020; google-research/uda image/main.py get_tsa_threshold.
     """
+    if schedule == "none":
+        return 1.0
     if schedule not in TSA:
-        raise ValueError(f"uda.tsa must be none, {', '.join(TSA)}, got {schedule!r}")
+        raise ValueError(f"loss.tsa must be none, {', '.join(TSA)}, got {schedule!r}")
     return TSA[schedule](progress) * (1.0 - 1.0 / num_classes) + 1.0 / num_classes
 
 
@@ -55,24 +58,71 @@ def supervised_loss(logits_BK: Tensor, labels_B: Tensor, threshold: float = 1.0)
     return (loss_B * counted_B).sum() / counted_B.sum().clamp_min(1.0)
 
 
-def consistency_loss(
-    weak_BK: Tensor, strong_BK: Tensor, temperature: float = 0.4, threshold: float = 0.8
-) -> tuple[Tensor, Tensor]:
-    """KL divergence from the sharpened prediction on the weak view to the one on the strong view.
+class Target(NamedTuple):
+    """What the strong view shall be.
+
+    Attributes:
+        target_BK: float32 probabilities, without a graph.
+        class_B: int64, the most probable class of the weak view.
+        counted_B: float32, 1 where the weak view was confident.
+    """
+
+    target_BK: Tensor
+    class_B: Tensor
+    counted_B: Tensor
+
+
+def pseudo_target(weak_BK: Tensor, kind: str, temperature: float, threshold: float) -> Target:
+    """Make targets from the weak view.
 
     Args:
         weak_BK: logits; no gradient flows through them.
-        strong_BK: logits.
-        temperature: of the target.
-        threshold: on the weak view's largest probability, before sharpening.
+        kind: soft or hard.
+        temperature: of soft targets.
+        threshold: on the largest probability, before sharpening; it must be above.
 
     Returns:
-        Mean over ALL images of the KL divergence of those above the threshold, and their share.
+        Targets.
+
+    Raises:
+        ValueError: unknown kind.
+
+    Source: google-research/uda image/main.py (soft); Sohn et al., NeurIPS 2020, FixMatch (hard).
+    """
+    weak_BK = weak_BK.detach().float()
+    confidence_B, class_B = weak_BK.softmax(1).max(1)
+    if kind == "soft":
+        target_BK = (weak_BK / temperature).softmax(1)
+    elif kind == "hard":
+        target_BK = F.one_hot(class_B, weak_BK.shape[1]).float()
+    else:
+        raise ValueError(f"loss.target must be soft or hard, got {kind!r}")
+    return Target(target_BK, class_B, (confidence_B > threshold).float())
+
+
+def consistency_loss(target: Target, strong_BK: Tensor) -> Tensor:
+    """KL divergence from the targets to the strong view's prediction.
+
+    Args:
+        target: of the weak view.
+        strong_BK: logits of the strong view.
+
+    Returns:
+        Mean over ALL images of the divergence of the counted ones. With hard targets it is their cross-entropy.
 
     Source: Xie et al., NeurIPS 2020; google-research/uda image/main.py.
     """
-    weak_BK = weak_BK.detach().float()
-    target_BK = F.softmax(weak_BK / temperature, 1)
-    confident_B = (F.softmax(weak_BK, 1).amax(1) > threshold).float()
-    divergence_B = F.kl_div(F.log_softmax(strong_BK.float(), 1), target_BK, reduction="none").sum(1)
-    return (divergence_B * confident_B).mean(), confident_B.mean()
+    divergence_B = F.kl_div(F.log_softmax(strong_BK.float(), 1), target.target_BK, reduction="none").sum(1)
+    return (divergence_B * target.counted_B).mean()
+
+
+def entropy(logits_BK: Tensor) -> Tensor:
+    """Mean entropy of predictions, nats; the gradient flows.
+
+    Args:
+        logits_BK: float.
+
+    Source: google-research/uda image/main.py get_ent (Grandvalet and Bengio, 2005).
+    """
+    log_BK = F.log_softmax(logits_BK.float(), 1)
+    return -(log_BK.exp() * log_BK).sum(1).mean()

@@ -1,23 +1,37 @@
-"""The classifier: timm's or ours."""
+"""The classifier: timm's or ours, with an early head where saliency asks for one."""
 
 from __future__ import annotations
 
-import timm
+from typing import Any
+
 from torch import nn
 
 import networks  # noqa: F401  (registers the CIFAR networks with timm)
-from keepcore.run.errors import UserError, nearest
+from keepcore.early_head import with_early_head
+from keepcore.run.models import create_network
+from semi_supervised.config import Config
 
 
-def create(name: str, num_classes: int) -> nn.Module:
+def create(name: str, num_classes: int, options: dict[str, Any]) -> nn.Module:
     """Make a classifier by its timm name.
 
     Raises:
-        UserError: unknown name, with the nearest one.
+        UserError: unknown name (with the nearest one) or an option that it does not take.
 
     Source: timm.create_model.
     """
-    if not timm.is_model(name):
-        raise UserError(f"model: unknown model {name!r}{nearest(name, timm.list_models())}")
-    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    return create_network(name, num_classes, options)
+
+
+def build_model(config: Config, num_classes: int) -> nn.Module:
+    """Make the training module of a config.
+
+    Raises:
+        UserError: see :func:`create`.
+
+    Source: Gong et al., CVPR 2021, Sec. 3.1 (early head).
+    """
+    model = create(config.model, num_classes, config.model_options)
+    if config.augment.op != "none" and config.augment.head == "early":
+        return with_early_head(model, num_classes, config.early_after, config.data.image_size)
     return model

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 from keepcore.run.seed import generator
 
 
@@ -29,7 +33,9 @@ def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
     """
     classes = sorted(set(labels))
     if count < len(classes) or count % len(classes):
-        raise UserError(f"data.labels: {count} labels do not divide among {len(classes)} classes")
+        raise UserError(
+            f"data.labels: {count} labels do not divide among {len(classes)} classes: give a multiple of it"
+        )
     each, chosen = count // len(classes), []
     draws = generator(seed, "split", count)
     for label in classes:
@@ -41,6 +47,49 @@ def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
+def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
+    """Read which training images are labelled.
+
+    Args:
+        path: .txt (numbers between blanks or commas), .json (a list) or .npy.
+        labels: of the whole training set.
+
+    Returns:
+        Sorted indices.
+
+    Raises:
+        UserError: missing or damaged file, no whole numbers, an index twice or outside the set, a class without a
+            labelled image.
+
+    Source: the index files of TorchSSL and USB.
+    """
+    if not path.is_file():
+        raise UserError(f"data.label_file: no file {path}")
+    try:
+        if path.suffix == ".npy":
+            found = np.load(path, allow_pickle=False).ravel().tolist()
+        elif path.suffix == ".json":
+            found = json.loads(path.read_text())
+        else:
+            found = [float(word) for word in path.read_text().replace(",", " ").split()]
+        indices = sorted(int(value) for value in found)
+        whole = all(float(value).is_integer() for value in found)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"data.label_file: {path} holds no list of indices: {one_line(error)}") from error
+    if not indices or not whole:
+        raise UserError(f"data.label_file: {path} must hold whole numbers, at least one")
+    if indices[0] < 0 or indices[-1] >= len(labels):
+        wrong = indices[0] if indices[0] < 0 else indices[-1]
+        raise UserError(f"data.label_file: {path}: index {wrong} is outside the {len(labels)} training images")
+    double = next((a for a, b in pairwise(indices) if a == b), None)
+    if double is not None:
+        raise UserError(f"data.label_file: {path}: index {double} is there twice")
+    absent = sorted(set(labels) - {labels[index] for index in indices})
+    if absent:
+        raise UserError(f"data.label_file: {path}: class {absent[0]} has no labelled image")
+    return indices
+
+
 def fingerprint(indices: Sequence[int]) -> str:
     """Give a split's hash, to tell whether two runs used the same one.
 
@@ -49,8 +98,11 @@ def fingerprint(indices: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()[:16]
 
 
-def endless(count: int, batch_size: int, steps: int, seed: int, purpose: str, rank: int, processes: int) -> "Plan":
-    """Plan epochs of a fixed number of steps over reshuffled passes through the set.
+class Endless:
+    """A :data:`keepcore.run.loader.BatchPlan` of a fixed number of steps over reshuffled passes through a set.
+
+    It yields numbers whose remainder modulo ``count`` is the sample; the quotient is the pass, so that a sample
+    that comes again has another number, and with it another crop. An epoch reads on where the last one ended.
 
     Args:
         count: samples.
@@ -61,41 +113,34 @@ def endless(count: int, batch_size: int, steps: int, seed: int, purpose: str, ra
         rank: of this process.
         processes: how many share each batch.
 
-    Returns:
-        The plan. A set smaller than a batch is repeated within it.
-
     Raises:
-        UserError: an empty set, or a batch that does not divide among the processes.
+        UserError: an empty set, no steps, or a batch that does not divide among the processes.
 
     Source: elementary.
     """
-    if count < 1 or batch_size < 1:
-        raise UserError(f"batches of {batch_size} images from a set of {count}: both must be positive")
-    if batch_size % processes:
-        raise UserError(f"the batch of {batch_size} images does not divide among {processes} processes")
-    return Plan(count, batch_size, steps, seed, purpose, rank, processes)
-
-
-class Plan:
-    """A :data:`keepcore.run.loader.BatchPlan` that reads on where the last epoch ended."""
 
     def __init__(
-        self, count: int, batch_size: int, steps: int, seed: int, purpose: str, rank: int, processes: int
+        self, count: int, batch_size: int, steps: int, seed: int, purpose: str, rank: int = 0, processes: int = 1
     ) -> None:
+        if count < 1 or batch_size < 1 or steps < 1:
+            raise UserError(
+                f"data: {steps} steps of {batch_size} {purpose} images from a set of {count}: all must be positive"
+            )
+        if batch_size % processes:
+            raise UserError(
+                f"data: the batch of {batch_size} {purpose} images does not divide among {processes} processes"
+            )
         self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
         self.purpose, self.rank, self.processes = purpose, rank, processes
 
     def __call__(self, epoch: int) -> list[list[int]]:
         """Return this process's batches of one epoch."""
         start, end = epoch * self.steps * self.batch_size, (epoch + 1) * self.steps * self.batch_size
-        indices: list[int] = []
+        numbers: list[int] = []
         for turn in range(start // self.count, -(-end // self.count)):
-            order = torch.randperm(self.count, generator=generator(self.seed, self.purpose, turn)).tolist()
+            order = torch.randperm(self.count, generator=generator(self.seed, self.purpose, turn))
             base = turn * self.count
-            indices += order[max(start - base, 0) : end - base]
+            numbers += (order[max(start - base, 0) : end - base] + base).tolist()
         share = self.batch_size // self.processes
-        first = self.rank * share
-        return [
-            indices[step * self.batch_size + first : step * self.batch_size + first + share]
-            for step in range(self.steps)
-        ]
+        firsts = range(self.rank * share, self.steps * self.batch_size, self.batch_size)
+        return [numbers[first : first + share] for first in firsts]

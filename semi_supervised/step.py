@@ -9,108 +9,145 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loop import StepResult
-from semi_supervised.config import Config, Uda
-from semi_supervised.losses import TSA, consistency_loss, supervised_loss, tsa_threshold
+from semi_supervised.config import Config, Loss
+from semi_supervised.losses import (
+    TSA,
+    Target,
+    consistency_loss,
+    entropy,
+    pseudo_target,
+    supervised_loss,
+    tsa_threshold,
+)
+from semi_supervised.strong import StrongViews, Views
 
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A pair of batches in, the loss out.
+    """A pair of batches in, the loss out. L labelled, U unlabelled images.
 
     Attributes:
-        model: images -> logits_BK.
+        model: images -> logits_BK, or a pair with the early head's.
         normalize: uint8 -> normalised floats.
-        cutout: ends the strong augmentation, or None.
-        operation: pastes the important region back, or None.
-        uda: weights and thresholds.
+        strong: makes the strong views.
+        loss: weights and thresholds.
+        confident_only: paste only where the unlabelled loss counts.
         progress: share of the training done, in [0, 1].
         num_classes: K.
-        generator: for the draws, on the CPU.
 
     Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
     """
 
     model: nn.Module
     normalize: Normalize
-    cutout: KeepAugment | None
-    operation: KeepAugment | None
-    uda: Uda
+    strong: StrongViews
+    loss: Loss
+    confident_only: bool
     progress: Callable[[], float]
     num_classes: int
-    generator: torch.Generator
 
     def __call__(self, batch: Any) -> StepResult:
         """Return loss, logs and image count."""
-        (labelled_views, labels_B), (views, truth_U) = batch
-        labelled_BCHW = self.normalize(labelled_views[0])
-        threshold = (
-            1.0 if self.uda.tsa == "none" else tsa_threshold(self.uda.tsa, self.progress(), self.num_classes)
-        )
-        if self.uda.weight == 0:
-            loss = supervised_loss(self.model(labelled_BCHW), labels_B, threshold)
-            return StepResult(loss, {"supervised_loss": loss.detach()}, len(labels_B))
-        weak_UCHW = self.normalize(views[0])
-        strong_UCHW, logs = self._strong(self.normalize(views[1]), self.normalize(views[2]))
-        images = torch.cat([labelled_BCHW, weak_UCHW, strong_UCHW])
-        logits_BK, weak_UK, strong_UK = self.model(images).split([len(labels_B), len(truth_U), len(truth_U)])
-        supervised = supervised_loss(logits_BK, labels_B, threshold)
-        consistency, share = consistency_loss(weak_UK, strong_UK, self.uda.temperature, self.uda.threshold)
-        confident_U = weak_UK.detach().float().softmax(1).amax(1) > self.uda.threshold
-        right_U = (weak_UK.argmax(1) == truth_U) & confident_U
-        logs |= {
-            "supervised_loss": supervised.detach(),
-            "consistency_loss": consistency.detach(),
-            "mask_rate": share,
-            "pseudo_label_accuracy": right_U.sum() / confident_U.sum(),  # NaN, so not counted, where none is
-            "tsa_threshold": torch.tensor(threshold, device=share.device),
-        }
-        return StepResult(supervised + self.uda.weight * consistency, logs, len(images))
+        (labelled_views, labels_L), unlabelled = batch
+        labelled_LCHW = self.normalize(labelled_views[0])
+        threshold = tsa_threshold(self.loss.tsa, self.progress(), self.num_classes)
+        logs = {"tsa_threshold": torch.tensor(threshold, device=labels_L.device)}
+        if unlabelled is None:
+            heads = self._heads(labelled_LCHW)
+            losses = [supervised_loss(logits_LK, labels_L, threshold) for logits_LK in heads]
+            logs["supervised_loss"] = losses[0].detach()
+            return StepResult(self._total(losses, logs), logs, len(labels_L))
+        crops, truth_U = unlabelled
+        count = [len(labels_L), len(truth_U)]
+        views, parts = self._forward(labelled_LCHW, crops, count)
+        labelled, weak, strong = parts
+        target = self._target(weak[0])
+        supervised = [supervised_loss(logits_LK, labels_L, threshold) for logits_LK in labelled]
+        consistency = [consistency_loss(target, strong_UK) for strong_UK in strong]
+        losses = [a + self.loss.weight * b for a, b in zip(supervised, consistency, strict=True)]
+        total = self._total(losses, logs)
+        if self.loss.entropy:
+            uncertainty = entropy(weak[0])
+            total, logs["entropy"] = total + self.loss.entropy * uncertainty, uncertainty.detach()
+        logs |= _observed(supervised[0], consistency[0], target, truth_U, views)
+        return StepResult(total, logs, count[0] + 2 * count[1])
 
-    def _strong(self, clean_UCHW: Tensor, augmented_UCHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cutout, then paste the region of the clean view that matters."""
-        if self.cutout is not None:
-            augmented_UCHW = self.cutout(self.model, augmented_UCHW, generator=self.generator).images_BCHW
-        if self.operation is None:
-            return augmented_UCHW, {}
-        kept = self.operation(self.model, clean_UCHW, None, augmented_UCHW, generator=self.generator)
-        return kept.images_BCHW, {"kept_saliency_share": kept.share_B.nanmean()}
+    def _forward(
+        self, labelled_LCHW: Tensor, crops: list[Tensor], count: list[int]
+    ) -> tuple[Views, list[list[Tensor]]]:
+        """Pass everything through the network: per part (labelled, weak, strong) the logits of each head."""
+        first = torch.cat([labelled_LCHW, self.normalize(crops[0])])
+        if not self.confident_only:
+            views = self.strong(crops[-1])
+            heads = self._heads(torch.cat([first, views.strong_UCHW]))
+            split = [logits.split([*count, count[1]]) for logits in heads]
+            return views, [list(part) for part in zip(*split, strict=True)]
+        split = [logits.split(count) for logits in self._heads(first)]
+        labelled, weak = (list(part) for part in zip(*split, strict=True))
+        views = self.strong(crops[-1], self._target(weak[0]).counted_B.bool())
+        return views, [labelled, weak, self._heads(views.strong_UCHW)]
+
+    def _heads(self, images_BCHW: Tensor) -> list[Tensor]:
+        outputs = self.model(images_BCHW)
+        return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+    def _target(self, weak_UK: Tensor) -> Target:
+        return pseudo_target(weak_UK, self.loss.target, self.loss.temperature, self.loss.threshold)
+
+    def _total(self, losses: list[Tensor], logs: dict[str, Tensor]) -> Tensor:
+        """Add the early head's loss to that of the network."""
+        if len(losses) == 1:
+            return losses[0]
+        logs["early_loss"] = losses[1].detach()
+        return losses[0] + self.loss.early * losses[1]
+
+
+def _observed(
+    supervised: Tensor, consistency: Tensor, target: Target, truth_U: Tensor, views: Views
+) -> dict[str, Tensor]:
+    """Collect what is logged of the unlabelled images; truth is -1 where nobody knows it."""
+    known_U = target.counted_B.bool() & (truth_U >= 0)
+    right_U = known_U & (target.class_B == truth_U)
+    logs = {
+        "supervised_loss": supervised.detach(),
+        "consistency_loss": consistency.detach(),
+        "mask_rate": target.counted_B.mean(),
+        "pseudo_label_accuracy": right_U.sum() / known_U.sum(),  # NaN, so not counted, where none is
+    }
+    if views.kept is not None:
+        logs["kept_saliency_share"] = views.kept.share_B.nanmean()
+    return logs
 
 
 def build_step(
     config: Config,
     model: nn.Module,
-    num_classes: int,
+    strong: StrongViews,
     normalize: Normalize,
     progress: Callable[[], float],
-    generator: torch.Generator,
+    num_classes: int,
 ) -> TrainStep:
     """Build the step of a config.
 
     Raises:
-        UserError: a threshold, temperature, schedule or operation that makes no sense here.
+        UserError: a threshold, temperature, weight, target or schedule that makes no sense.
 
     Source: as :class:`TrainStep`.
     """
-    uda, augment = config.uda, config.augment
-    if not 0.0 <= uda.threshold <= 1.0:
-        raise UserError(f"uda.threshold must be in [0, 1], got {uda.threshold}")
-    if not uda.temperature > 0:
-        raise UserError(f"uda.temperature must be positive, got {uda.temperature}")
-    if uda.tsa != "none" and uda.tsa not in TSA:
-        raise UserError(f"uda.tsa must be none, {', '.join(TSA)}, got {uda.tsa!r}")
-    if augment.op != "none" and (augment.op, augment.head, augment.score) != ("paste", "full", "max"):
-        raise UserError("augment: unlabelled images take op paste, score max and head full")
-    return TrainStep(
-        model=model,
-        normalize=normalize,
-        cutout=KeepCutout(uda.cutout, selector=anywhere) if uda.cutout else None,
-        operation=None if augment.op == "none" else build_keep(augment),
-        uda=uda,
-        progress=progress,
-        num_classes=num_classes,
-        generator=generator,
-    )
+    loss = config.loss
+    if not 0.0 <= loss.threshold <= 1.0:
+        raise UserError(f"loss.threshold must be in [0, 1], got {loss.threshold}")
+    if not loss.temperature > 0:
+        raise UserError(f"loss.temperature must be positive, got {loss.temperature}")
+    for name in ("weight", "entropy", "early"):
+        if not getattr(loss, name) >= 0:
+            raise UserError(f"loss.{name} must not be negative, got {getattr(loss, name)}")
+    if loss.tsa != "none" and loss.tsa not in TSA:
+        raise UserError(f"loss.tsa must be one of none, {', '.join(TSA)}, got {loss.tsa!r}")
+    if loss.target not in ("soft", "hard"):
+        raise UserError(f"loss.target must be soft or hard, got {loss.target!r}")
+    only = config.guide.confident_only and strong.operation is not None
+    return TrainStep(model, normalize, strong, loss, only, progress, num_classes)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keepcore.run.cli import dump, parse
-from keepcore.run.errors import guard
+from keepcore.run.errors import UserError, guard
 from semi_supervised.config import RECIPES, Config
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from torch import nn
 
-    from semi_supervised.data import PairLoader, Source
+    from keepcore.run.engine import Engine
 
 PROG = "python -m semi_supervised.train"
 
@@ -44,65 +44,78 @@ def train(config: Config) -> dict[str, Any]:
 
     Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
     """
+    from keepcore import without_early_head
+    from keepcore.keep import Share
     from keepcore.run.engine import build_accelerator, build_engine
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import Normalize
     from keepcore.run.loop import Job, Progress, fit
     from keepcore.run.seed import generator, seed_process
-    from semi_supervised.data import MEAN, STD, open_source
+    from semi_supervised.data import MEAN, STD, build_loader, open_parts, resident
     from semi_supervised.evaluate import evaluate
-    from semi_supervised.model import create
-    from semi_supervised.split import fingerprint, labelled_subset
+    from semi_supervised.model import build_model
     from semi_supervised.step import build_step
+    from semi_supervised.strong import build_strong
 
-    accelerator = build_accelerator(config)
-    source = open_source(config.data)
-    num_classes = len(source.train.classes)
-    labelled = labelled_subset(source.train.targets, config.data.labels, config.data.split_seed)
-    seed_process(config.seed, accelerator.process_index)
-    loader = build_loader(config, source, labelled, accelerator)
-    engine = build_engine(config, accelerator, create(config.model, num_classes), len(loader))
-    draws = generator(config.seed, "augment", accelerator.process_index)
-    engine.generators["augment"] = draws
-    done = Progress()
-    step = build_step(config, engine.model, num_classes, Normalize(MEAN, STD), done, draws)
-    meta = {
-        "arch": config.model,
-        "num_classes": num_classes,
-        "input": json.dumps({"mean": MEAN, "std": STD, "size": config.data.image_size}),
-        "config": dump(config),
-        "split": json.dumps({"hash": fingerprint(labelled), "indices": labelled}),
-    }
-    scored = partial(evaluate, source=source, data=config.data, accelerator=accelerator)
-    job = Job(loader, step, scored, "top1", lambda module: module, meta, done)
+    accelerator, data = build_accelerator(config), config.data
+    share = Share(accelerator.process_index, accelerator.num_processes)
+    opened = open_parts(data)
+    seed_process(config.seed, share.rank)
+    loader = build_loader(data, opened, crops_of(config), config.seed, accelerator.device, share)
+    engine = build_engine(config, accelerator, build_model(config, len(opened.classes)), len(loader))
+    draws = (generator(config.seed, "strong"), generator(config.seed, "keep"))
+    engine.generators |= {"strong": draws[0], "keep": draws[1]}
+    normalize, done = Normalize(MEAN, STD), Progress()
+    strong = build_strong(config, guide_of(config, engine), normalize, draws, share)
+    val = resident(opened.val, data) or opened.val
+    job = Job(
+        loader=loader,
+        step=build_step(config, engine.model, strong, normalize, done, len(opened.classes)),
+        evaluate=partial(evaluate, images=val, data=data, accelerator=accelerator),
+        headline="top1",
+        export=without_early_head,
+        meta={
+            "arch": config.model,
+            "num_classes": len(opened.classes),
+            "options": json.dumps(config.model_options),
+            "classes": json.dumps(opened.classes),
+            "input": json.dumps({"mean": MEAN, "std": STD, "size": data.image_size}),
+            "config": dump(config),
+            "split": json.dumps(opened.split),
+        },
+        progress=done,
+    )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)
     return fit(engine, job, config, folder)
 
 
-def build_loader(config: Config, source: Source, labelled: Sequence[int], accelerator: Accelerator) -> PairLoader:
-    """Build both streams; the unlabelled one holds all training images, as in UDA's code.
+def crops_of(config: Config) -> int:
+    """Count the crops that the step needs of each unlabelled image.
 
-    Source: google-research/uda image/preprocess.py.
+    Source: google-research/uda image/data.py (independent crops of the weak and the strong view).
     """
-    from keepcore.run.loader import EpochLoader
-    from semi_supervised.data import PairLoader, Views, strong_transform, weak_transform
-    from semi_supervised.split import endless
+    if config.loss.weight == 0 and config.loss.entropy == 0:
+        return 0
+    return 1 if config.strong.shared_crop else 2
 
-    data, shares = config.data, (accelerator.process_index, accelerator.num_processes)
-    weak, strong = weak_transform(data), strong_transform(data, config.uda)
-    few = Views(source.train, list(labelled), [weak])
-    many = Views(source.train, range(len(source.train)), [weak, strong])
-    plans = (
-        endless(len(few), data.labelled_batch, data.steps_per_epoch, config.seed, "labelled", *shares),
-        endless(len(many), data.unlabelled_batch, data.steps_per_epoch, config.seed, "unlabelled", *shares),
-    )
-    pin = accelerator.device.type == "cuda"
-    loaders = [
-        EpochLoader(views, plan, config.seed, workers=data.workers, pin=pin)
-        for views, plan in zip((few, many), plans, strict=True)
-    ]
-    return PairLoader(*loaders)
+
+def guide_of(config: Config, engine: Engine) -> Callable[[], nn.Module]:
+    """Say whose saliency decides.
+
+    Raises:
+        UserError: unknown ``guide.model``, or the averaged network where there is none.
+
+    Source: Gong et al., CVPR 2021, Sec. 4.3 (the network in training).
+    """
+    ema = engine.ema
+    if config.guide.model == "student":
+        return lambda: engine.model
+    if config.guide.model != "ema":
+        raise UserError(f"guide.model must be student or ema, got {config.guide.model!r}")
+    if ema is None:
+        raise UserError("guide.model: ema needs an averaged network: give --ema_decay, e.g. 0.999")
+    return lambda: ema.module
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ class Optim:
         momentum: of SGD.
         weight_decay: L2 coefficient.
         decay_norm_bias: decay normalisation weights and biases too (the CIFAR and re-ID recipes do).
-        schedule: cosine or multistep.
+        schedule: cosine, multistep, or cosine_7_16 (of UDA and FixMatch: ends at a fifth of the rate).
         per: the rate changes with every "update", or with every "epoch".
         milestones: epochs (counted from 1) in which multistep multiplies the rate by gamma.
         gamma: factor of multistep.

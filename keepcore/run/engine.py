@@ -11,18 +11,16 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from keepcore.run.config import Optim, Run
 from keepcore.run.errors import UserError
+from keepcore.run.schedule import build_scheduler
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "no", "bf16", "fp16")
-SCHEDULES = ("cosine", "multistep")
-STEPS = ("update", "epoch")
 
 
 @dataclass
@@ -157,7 +155,7 @@ def build_engine(
     ema = ModelEmaV3(model, decay=config.ema_decay) if config.ema_decay > 0 else None
     optimizer = _optimizer(config.optim, model, own_parameters)
     updates = max(1, -(-batches_per_epoch // config.accumulate))
-    scheduler = _scheduler(config, optimizer, updates)
+    scheduler = build_scheduler(config.optim, config.epochs, optimizer, updates)
     if config.compile:
         model = torch.compile(model)  # type: ignore[assignment]
     prepared = accelerator.prepare(model, optimizer, *more_optimizers)
@@ -181,27 +179,6 @@ def _optimizer(optim: Optim, model: nn.Module, own: Sequence[nn.Parameter] | Non
     except (ValueError, AssertionError, KeyError) as error:
         raise UserError(f"optim.name: {error}") from error
     return made
-
-
-def _scheduler(config: Run, optimizer: torch.optim.Optimizer, updates_per_epoch: int) -> Scheduler:
-    optim = config.optim
-    _one_of(optim.schedule, SCHEDULES, "optim.schedule")
-    _one_of(optim.per, STEPS, "optim.per")
-    scheduler: Scheduler | None
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        sched=optim.schedule,
-        num_epochs=config.epochs,
-        decay_milestones=list(optim.milestones),
-        decay_rate=optim.gamma,
-        min_lr=optim.min_lr,
-        warmup_lr=optim.warmup_lr,
-        warmup_epochs=optim.warmup_epochs,  # type: ignore[arg-type]
-        step_on_epochs=optim.per == "epoch",
-        updates_per_epoch=updates_per_epoch,
-    )
-    assert scheduler is not None
-    return scheduler
 
 
 def _one_of(value: str, known: Sequence[str], what: str) -> None:

@@ -55,9 +55,9 @@ REFERENCE = {
     "Equalize": lambda image, m: F.equalize(image),
     "Invert": lambda image, m: F.invert(image),
 }
-# Largest difference of a value and largest share of differing values, over all levels and both signs: 0 for all but
-# Contrast and Sharpness where this was written; a processor that rounds a fused multiply-add differently truncates
-# some blends to the neighbouring integer, and may take the neighbouring pixel at an exact tie of a rotation.
+# Largest difference of a value and largest share of differing values, over all levels and both signs: 0 for all
+# but Contrast where this was written; a processor that rounds a fused multiply-add differently
+# truncates some blends to the neighbouring integer, and may take the neighbouring pixel at a tie of a rotation.
 LOOSE = {"Color": (1, 3e-2), "Contrast": (1, 5e-3), "Sharpness": (1, 2e-3), "Rotate": (255, 1e-3)}
 
 
@@ -177,7 +177,8 @@ def test_close_to_pillow():
             images, draws._replace(op_NB=torch.full((1, 16), index), magnitude_NB=magnitude.expand(1, 16))
         )
         pillow = [
-            np.array(REFERENCE[name](Image.fromarray(i.permute(1, 2, 0).numpy()), magnitude.item())) for i in images
+            np.array(REFERENCE[name](Image.fromarray(i.permute(1, 2, 0).numpy()), magnitude.item()))
+            for i in images
         ]
         gap = (ours.int() - torch.from_numpy(np.stack(pillow)).permute(0, 3, 1, 2).int()).abs()
         assert (gap > 2).float().mean() < 0.05, name

@@ -4,12 +4,14 @@ import pytest
 import yaml
 
 from keepcore.run.errors import UserError
-from pretrain import grid, reproduce
+from keepcore.run.reproduce import spread
+from pretrain import reproduce
+from pretrain.grid import GRID
 from pretrain.train import read_config
 
 
 def test_every_cell_is_a_recipe_of_its_own_name():
-    cells = grid.all_cells()
+    cells = GRID.cells
     assert len(cells) > 100
     assert {cell.table for cell in cells} >= {f"table{i}" for i in range(1, 9)} | {"figure2", "figure3"}
     assert len({cell.name for cell in cells}) == len(cells)
@@ -26,7 +28,7 @@ def test_a_cell_by_name_on_the_command_line():
 
 
 def test_published_numbers_stand_where_the_paper_has_them():
-    paper = {cell.name: cell.paper for cell in grid.all_cells()}
+    paper = {cell.name: cell.paper for cell in GRID.cells}
     assert paper["table1/keepcutout-low-resolution-resnet-18"] == "96.2±0.1"
     assert paper["table1/keepautoaugment-early-loss-shake-shake"] == "97.7±0.1"
     assert paper["table3/keepautoaugment-m24"] == "97.8±0.1"
@@ -36,16 +38,16 @@ def test_published_numbers_stand_where_the_paper_has_them():
 
 
 def test_cells_with_one_recipe_share_their_runs():
-    by_name = {cell.name: cell for cell in grid.all_cells()}
-    assert grid.home(by_name["table2/cutout-l16"]) == "table1/cutout-resnet-18"
-    assert grid.home(by_name["table6/keepcutout-resnet-110"]) == "table1/keepcutout-resnet-110"
-    assert grid.home(by_name["table2/cutout-l8"]) == "table2/cutout-l8"
+    by_name = {cell.name: cell for cell in GRID.cells}
+    assert GRID.home(by_name["table2/cutout-l16"]) == "table1/cutout-resnet-18"
+    assert GRID.home(by_name["table6/keepcutout-resnet-110"]) == "table1/keepcutout-resnet-110"
+    assert GRID.home(by_name["table2/cutout-l8"]) == "table2/cutout-l8"
 
 
 def test_listing_shows_every_cell_on_a_line_of_its_own(capsys, tmp_path):
     assert reproduce.main(["--list", "--runs", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [cell.name for cell in grid.all_cells()]
+    assert [line.split()[0] for line in lines] == [cell.name for cell in GRID.cells]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,6 @@ def test_runs_what_is_missing_and_nothing_twice(class_folders, tmp_path, capfd):
 
 
 def test_means_and_spreads():
-    assert reproduce.spread([]) == "-"
-    assert reproduce.spread([95.0]) == "95.00"
-    assert reproduce.spread([95.0, 96.0]) == "95.50 ± 0.71"
+    assert spread([]) == "-"
+    assert spread([95.0]) == "95.00"
+    assert spread([95.0, 96.0]) == "95.50 ± 0.71"

@@ -7,12 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from keepcore.run.crop import crop_flip
 from keepcore.run.errors import UserError
 from keepcore.run.loader import shuffled
+from keepcore.run.sources import Records
 from pretrain import train
 from pretrain.config import Config, Data, Policy
-from pretrain.data import Records, open_source, synthetic_source
-from pretrain.loaders import ResidentLoader, build_loader, crop_flip, is_resident
+from pretrain.data import open_source, synthetic_source
+from pretrain.loaders import ResidentLoader, build_loader, is_resident
 
 
 def rows(folder):

@@ -1,6 +1,7 @@
 """The demo set: real handwritten digits on crops of two real photographs, made on first use.
 
-Three data sets in the layouts of ImageNet, COCO and Market-1501, each with ground-truth object masks.
+Four data sets in the layouts of ImageNet (twice: an easy one for learning from few labels), COCO and Market-1501,
+each with ground-truth object masks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -33,7 +34,7 @@ def ensure(root: Path | None = None, *, seed: int | None = None, small: bool | N
         small: a tenth of the images, for tests. None: whatever is there, else False.
 
     Returns:
-        The folder, with ``classification/``, ``detection/`` and ``reid/``.
+        The folder, with ``classification/``, ``few_labels/``, ``detection/`` and ``reid/``.
 
     Raises:
         ValueError: the folder holds something else.
@@ -67,5 +68,7 @@ def _make(root: Path, seed: int, small: bool) -> None:
 
     paint, share = Paint(), 10 if small else 1
     classification.make(root / "classification", paint, seed, {"train": 4000 // share, "val": 1000 // share})
+    counts = {"train": 3000 // share, "val": 1000 // share}
+    classification.make(root / "few_labels", paint, seed, counts, classification.BRIGHT)
     detection.make(root / "detection", paint, seed, {"train2017": 400 // share, "val2017": 100 // share})
     reid.make(root / "reid", paint, seed, train=60 // share, test=40 // share)

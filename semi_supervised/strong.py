@@ -1,0 +1,124 @@
+"""The strong view: RandAugment, Cutout, and the region that matters pasted back last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from keepcore import KeepAugment, KeepCutout, Kept, anywhere, build_keep
+from keepcore.keep import Share, among, shard
+from keepcore.policy import RandAugment
+from keepcore.run.errors import UserError
+from keepcore.run.images import Normalize
+from semi_supervised.config import Config
+
+
+class Views(NamedTuple):
+    """Normalised floats, U images.
+
+    Attributes:
+        clean_UCHW: the crop itself.
+        plain_UCHW: RandAugment and Cutout of it.
+        strong_UCHW: what the network sees: ``plain_UCHW``, or with the region that matters pasted back.
+        kept: boxes and saliency shares, or None for the plain augmentation.
+    """
+
+    clean_UCHW: Tensor
+    plain_UCHW: Tensor
+    strong_UCHW: Tensor
+    kept: Kept | None
+
+
+@dataclass(frozen=True)
+class StrongViews:
+    """Crops in, strong views out.
+
+    Attributes:
+        normalize: uint8 -> normalised floats.
+        policy: RandAugment.
+        cutout: ends the strong augmentation, or None.
+        operation: pastes the region that matters, or None.
+        guide: gives the network whose saliency decides.
+        strong: generator of RandAugment's and Cutout's draws, on the CPU: the same in plain and Keep runs.
+        keep: generator of the pasted regions' draws.
+        share: of this process in the batch; both generators are in the same state in every process.
+
+    Source: Gong et al., CVPR 2021, Sec. 4.3.
+    """
+
+    normalize: Normalize
+    policy: RandAugment
+    cutout: KeepAugment | None
+    operation: KeepAugment | None
+    guide: Callable[[], nn.Module]
+    strong: torch.Generator
+    keep: torch.Generator
+    share: Share
+
+    def __call__(self, crops_UCHW: Tensor, chosen_U: Tensor | None = None) -> Views:
+        """Augment one batch.
+
+        Args:
+            crops_UCHW: uint8.
+            chosen_U: bool; paste only into these (waits for the device). None: all.
+
+        Returns:
+            The views.
+        """
+        clean_UCHW, guide = self.normalize(crops_UCHW), self.guide()
+        changed_UCHW = self.policy(crops_UCHW, generator=self.strong, share=self.share)
+        plain_UCHW = self.normalize(changed_UCHW)
+        if self.cutout is not None:
+            plain_UCHW = self.cutout(guide, plain_UCHW, generator=self.strong, share=self.share).images_BCHW
+        if self.operation is None:
+            return Views(clean_UCHW, plain_UCHW, plain_UCHW, None)
+        total = len(crops_UCHW) * self.share.processes
+        draws = self.operation.draw(total, *crops_UCHW.shape[-2:], generator=self.keep)
+        draws = shard(draws, *self.share, total)
+        if chosen_U is not None:
+            draws = among(draws, chosen_U.cpu())
+        kept = self.operation.apply(guide, clean_UCHW, None, plain_UCHW, draws)
+        return Views(clean_UCHW, plain_UCHW, kept.images_BCHW, kept)
+
+
+def build_strong(
+    config: Config,
+    guide: Callable[[], nn.Module],
+    normalize: Normalize,
+    generators: tuple[torch.Generator, torch.Generator],
+    share: Share,
+) -> StrongViews:
+    """Build the strong augmentation of a config.
+
+    Args:
+        config: of the run.
+        guide: gives the network whose saliency decides.
+        normalize: uint8 -> normalised floats.
+        generators: of the augmentation's and of the pasted regions' draws.
+        share: of this process in the batch.
+
+    Raises:
+        UserError: a level, chance or operation that makes no sense here.
+
+    Source: as :class:`StrongViews`.
+    """
+    strong, augment = config.strong, config.augment
+    if augment.op != "none" and (augment.op, augment.score) != ("paste", "max"):
+        raise UserError(
+            f"augment: images without labels take op paste and score max, got {augment.op} and {augment.score}"
+        )
+    if strong.cutout < 0:
+        raise UserError(f"strong.cutout must not be negative, got {strong.cutout}")
+    if config.compile and augment.head == "full":
+        augment = replace(augment, head="compiled")
+    try:
+        policy = RandAugment(strong.num_ops, strong.level, strong.space, strong.prob, strong.random_level)
+        operation = None if augment.op == "none" else build_keep(augment)
+    except ValueError as error:
+        raise UserError(f"strong, augment: {error}") from error
+    cutout = KeepCutout(strong.cutout, selector=anywhere) if strong.cutout else None
+    return StrongViews(normalize, policy, cutout, operation, guide, *generators, share)

@@ -1,0 +1,54 @@
+"""A trained classifier, rebuilt from its checkpoint alone: for evaluation and pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from keepcore.run import checkpoint
+from keepcore.run.cli import from_yaml
+from keepcore.run.errors import UserError
+from semi_supervised.config import Config
+from semi_supervised.model import create
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network rebuilt from its checkpoint.
+
+    Attributes:
+        path: the file.
+        content: of the file.
+        config: of the training.
+        model: with the averaged weights where there are any, on the CPU, in evaluation mode.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    config: Config
+    model: nn.Module
+
+
+def load_trained(checkpoint_or_run: str) -> Trained:
+    """Rebuild a network from its checkpoint.
+
+    Args:
+        checkpoint_or_run: a .pth of semi_supervised.train, or its run folder (then last.pth).
+
+    Raises:
+        UserError: no checkpoint of semi_supervised.train.
+
+    Source: elementary.
+    """
+    path = Path(checkpoint_or_run)
+    path = path / "last.pth" if path.is_dir() else path
+    content = checkpoint.load(path)
+    if "split" not in content or "options" not in content:
+        raise UserError(f"{path} was not written by semi_supervised.train")
+    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
+    checkpoint.load_weights(model, content.get("state_dict_ema", content["state_dict"]), path)
+    return Trained(path, content, from_yaml(Config, content["config"]), model.eval())
