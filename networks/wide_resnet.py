@@ -17,8 +17,11 @@ class Block(nn.Module):
     Source: Zagoruyko and Komodakis, BMVC 2016.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, drop_rate: float, momentum: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, drop_rate: float, momentum: float, slope: float
+    ) -> None:
         super().__init__()
+        self.slope = slope
         self.bn1 = nn.BatchNorm2d(inputs, momentum=momentum)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs, momentum=momentum)
@@ -28,9 +31,17 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map B x inputs x H x W to B x outputs x H/stride x W/stride."""
-        active = F.relu(self.bn1(x))
-        out: Tensor = self.conv2(self.drop(F.relu(self.bn2(self.conv1(active)))))
+        active = rectify(self.bn1(x), self.slope)
+        out: Tensor = self.conv2(self.drop(rectify(self.bn2(self.conv1(active)), self.slope)))
         return out + (x if self.shortcut is None else self.shortcut(active))
+
+
+def rectify(x: Tensor, slope: float) -> Tensor:
+    """ReLU, leaky where the slope is not 0.
+
+    Source: elementary.
+    """
+    return F.leaky_relu(x, slope) if slope else F.relu(x)
 
 
 class WideResNet(nn.Module):
@@ -43,6 +54,7 @@ class WideResNet(nn.Module):
         in_chans: image channels.
         drop_rate: between the two convolutions of each block.
         bn_momentum: torch's convention (weight of the new value).
+        slope: of the leaky ReLU; 0 is ReLU.
 
     Raises:
         ValueError: depth is not 6 n + 4.
@@ -58,11 +70,12 @@ class WideResNet(nn.Module):
         in_chans: int = 3,
         drop_rate: float = 0.0,
         bn_momentum: float = 0.1,
+        slope: float = 0.0,
     ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth must be 6 n + 4, got {depth}")
-        self.num_classes = num_classes
+        self.num_classes, self.slope = num_classes, slope
         widths = [16, 16 * widen, 32 * widen, 64 * widen]
         self.num_features = widths[3]
         self.preactivation_features = widths[1]  # block1 ends without BatchNorm and ReLU
@@ -76,6 +89,7 @@ class WideResNet(nn.Module):
                     2 if index > 0 and number == 0 else 1,
                     drop_rate,
                     bn_momentum,
+                    slope,
                 )
                 for number in range((depth - 4) // 6)
             ]
@@ -89,7 +103,7 @@ class WideResNet(nn.Module):
 
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """Return the last feature map: B x num_features x H/4 x W/4."""
-        return F.relu(self.bn(self.block3(self.block2(self.block1(self.conv1(images_BCHW))))))
+        return rectify(self.bn(self.block3(self.block2(self.block1(self.conv1(images_BCHW))))), self.slope)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Classify images of any size >= 4 px: logits_BK."""
@@ -100,7 +114,7 @@ class WideResNet(nn.Module):
 def _make(depth: int, widen: int, pretrained: bool, options: dict[str, Any]) -> WideResNet:
     if pretrained:
         raise ValueError(f"wrn_{depth}_{widen} has no pretrained weights: pass pretrained=False")
-    known = ("depth", "widen", "num_classes", "in_chans", "drop_rate", "bn_momentum")
+    known = ("depth", "widen", "num_classes", "in_chans", "drop_rate", "bn_momentum", "slope")
     chosen = {key: options[key] for key in known if key in options}
     return WideResNet(**{"depth": depth, "widen": widen, **chosen})
 

@@ -23,7 +23,7 @@ class Data:
         padding: reflected border before the random crop, pixels.
         hflip: chance of a horizontal flip.
         labels: number of labelled images, the same for each class.
-        split_seed: which images are labelled.
+        split_seed: which images are labelled; -1: as the run's seed.
         label_file: indices of the labelled training images instead: .txt, .json or .npy, as others publish them.
         unlabelled_root: any folder of images, with or without subfolders, as the unlabelled set; "" takes the
             training images.
@@ -42,7 +42,7 @@ class Data:
     padding: int = 4
     hflip: float = 0.5
     labels: int = 4000
-    split_seed: int = 0
+    split_seed: int = -1
     label_file: str = ""
     unlabelled_root: str = ""
     include_labelled: bool = True

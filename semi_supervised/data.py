@@ -85,8 +85,12 @@ def open_source(data: Data) -> Source:
     return opener(Path(data.root).expanduser())
 
 
-def open_parts(data: Data) -> Opened:
+def open_parts(data: Data, seed: int) -> Opened:
     """Open a data set and take the labels off most of it.
+
+    Args:
+        data: of the run.
+        seed: of the run.
 
     Raises:
         UserError: see :func:`open_source`; a split that cannot be made; a batch larger than the unlabelled set.
@@ -98,7 +102,7 @@ def open_parts(data: Data) -> Opened:
     chosen = (
         read_indices(Path(data.label_file), labels)
         if data.label_file
-        else labelled_subset(labels, data.labels, data.split_seed)
+        else labelled_subset(labels, data.labels, seed if data.split_seed < 0 else data.split_seed)
     )
     unlabelled: Any = source.train
     if data.unlabelled_root:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from keepcore.run.cli import dump, parse
 from keepcore.run.errors import UserError, guard
 from semi_supervised.config import RECIPES, Config
+from semi_supervised.grid import GRID
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,9 +26,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and train; returns the exit code."""
 
     def command() -> None:
-        train(parse(Config, argv, prog=PROG, description=str(__doc__), recipes=RECIPES))
+        train(read_config(argv))
 
     return guard(command)
+
+
+def read_config(argv: Sequence[str] | None) -> Config:
+    """Read the command line: recipes, cells of Table 9 and beyond, and flags.
+
+    Raises:
+        UserError: see :func:`keepcore.run.cli.parse`.
+
+    Source: elementary.
+    """
+    description = str(__doc__)
+    return parse(Config, argv, prog=PROG, description=description, recipes=RECIPES, more_recipes=GRID.recipes)
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -59,7 +72,7 @@ def train(config: Config) -> dict[str, Any]:
 
     accelerator, data = build_accelerator(config), config.data
     share = Share(accelerator.process_index, accelerator.num_processes)
-    opened = open_parts(data)
+    opened = open_parts(data, config.seed)
     seed_process(config.seed, share.rank)
     loader = build_loader(data, opened, crops_of(config), config.seed, accelerator.device, share)
     engine = build_engine(config, accelerator, build_model(config, len(opened.classes)), len(loader))

@@ -1,0 +1,9 @@
+"""Table 9 and what goes beyond it, as recipes. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keepcore.run.grid import Grid
+
+GRID = Grid(Path(__file__).parent / "tables", "semi_supervised.train")
