@@ -148,10 +148,12 @@ class RandAugment:
         geometric = sum(name in MATRICES for name in self.names)
         moved = sum(counts[:geometric])
         if moved:
-            each = zip(self.names, magnitude_B[:moved].split(counts[:geometric]), strict=False)
+            each = zip(self.names, torch.split(magnitude_B[:moved], counts[:geometric]), strict=False)
             matrices = [MATRICES[name](part_P, height, width) for name, part_P in each]
             yield warp(images_BCHW[:moved], torch.cat(matrices), self.fill)
-        rest = [tensor[moved:].split(counts[geometric:]) for tensor in (images_BCHW, magnitude_B, centre_B2)]
+        rest = [
+            torch.split(tensor[moved:], counts[geometric:]) for tensor in (images_BCHW, magnitude_B, centre_B2)
+        ]
         names = (*self.names[geometric:], "Identity")
         for name, images_PCHW, magnitude_P, centre_P2 in zip(names, *rest, strict=True):
             if len(images_PCHW) and name == "Cutout":

@@ -1,0 +1,143 @@
+"""Every recipe and every option through the real command line."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from semi_supervised import evaluate, pictures, reproduce, train
+from semi_supervised.config import RECIPES
+from semi_supervised.grid import GRID
+
+RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml")) + [cell.name for cell in GRID.cells]
+SMALL = ["--data.dataset", "folder", "--data.labels", "20", "--data.labelled_batch", "4", "--device", "cpu"]
+SMALL += ["--data.unlabelled_batch", "6", "--data.workers", "0", "--model", "wrn_10_1", "--max_steps", "2"]
+
+
+def run(recipe, folder, output, *more):
+    return train.main(["--config", recipe, *SMALL, "--data.root", str(folder), "--output", str(output), *more])
+
+
+def last_row(output):
+    return json.loads((output / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPE_NAMES)
+def test_recipe(recipe, class_folders, tmp_path, capsys):
+    assert run(recipe, class_folders, tmp_path / "run") == 0
+    row = last_row(tmp_path / "run")
+    assert row["supervised_loss"] >= 0
+    assert math.isfinite(row["loss"])
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["top1"] == row["top1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--guide.model", "ema", "--guide.confident_only", "true", "--loss.threshold", "0.1"],
+        ["--augment.head", "early"],
+        ["--strong.shared_crop", "true", "--data.resident", "no"],
+        ["--data.include_labelled", "false", "--loss.tsa", "log", "--loss.entropy", "0.1"],
+        ["--accumulate", "2", "--channels_last", "true"],
+    ],
+)
+def test_options(options, class_folders, tmp_path):
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *options) == 0
+    row = last_row(tmp_path / "run")
+    assert row["loss"] > 0
+    assert ("early_loss" in row) == ("early" in options)
+    assert ("entropy" in row) == ("--loss.entropy" in options)
+
+
+def test_the_average_covers_batchnorms_buffers(class_folders, tmp_path):
+    options = ["--ema_decay", "0.5", "--max_steps", "5"]  # timm's average copies the network twice, then begins
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *options) == 0
+    content = torch.load(tmp_path / "run" / "last.pth", weights_only=True)
+    raw, averaged = content["state_dict"], content["state_dict_ema"]
+    assert not torch.equal(raw["bn.running_mean"], averaged["bn.running_mean"])
+    assert averaged["bn.running_mean"].abs().sum() > 0
+    assert len(json.loads(content["split"])["indices"]) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resident", ["yes", "no"])
+def test_resuming_gives_the_run_that_was_not_interrupted(resident, class_folders, tmp_path):
+    options = ["--epochs", "2", "--data.steps_per_epoch", "2", "--max_steps", "0", "--data.resident", resident]
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "whole", *options) == 0
+    cut = [*options, "--save_every", "1", "--max_steps", "3"]
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "cut", *cut) == 0
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "cut", *options, "--resume") == 0
+    whole, cut = (torch.load(tmp_path / n / "last.pth", weights_only=True) for n in ("whole", "cut"))
+    for name, tensor in whole["state_dict_ema"].items():
+        assert torch.equal(tensor, cut["state_dict_ema"][name]), name
+
+
+@pytest.mark.slow
+def test_unlabelled_images_help_on_the_demo_set(demo, tmp_path):
+    """40 labels, 200 steps: UDA with KeepRandAugment beats training on the same labels alone."""
+    from keepcore.run.demo import ensure
+
+    root = ensure(tmp_path / "demo")
+    recipe = ["--config", "demo_uda_keeprandaugment", "--device", "cpu", "--data.root", str(root), "--epochs", "2"]
+    accuracy = {}
+    for name, more in {"labels": ["--loss.weight", "0"], "uda": []}.items():
+        assert train.main([*recipe, "--output", str(tmp_path / name), *more]) == 0
+        accuracy[name] = last_row(tmp_path / name)["top1"]
+    splits = [torch.load(tmp_path / n / "last.pth", weights_only=True)["split"] for n in accuracy]
+    assert splits[0] == splits[1]
+    assert accuracy["uda"] > accuracy["labels"] + 3
+
+
+@pytest.mark.slow
+def test_pictures(class_folders, tmp_path, capsys):
+    from PIL import Image
+
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run") == 0
+    assert pictures.main([str(tmp_path / "run"), str(tmp_path / "views.png"), "--columns", "6"]) == 0
+    assert Image.open(tmp_path / "views.png").width > 6 * 64
+    assert pictures.main([str(tmp_path / "run"), str(tmp_path / "views.xyz")]) == 2
+    assert capsys.readouterr().err.count("\n") >= 1
+
+
+def test_listing_shows_table_9(capsys, tmp_path):
+    assert reproduce.main(["--table", "9", "--list", "--runs", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert lines[0].split() == ["table9/uda-randaug-4000-labels", "paper", "95.1±0.2", "0/5", "runs"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--loss.threshold", "1.2"], "loss.threshold must be in [0, 1]"),
+        (["--loss.temperature", "0"], "loss.temperature must be positive"),
+        (["--data.labels", "7"], "data.labels: 7 labels do not divide among 10 classes"),
+        (["--data.labels", "50"], "class 0 has 4 images, 5 are asked for"),
+        (["--data.unlabelled_batch", "500"], "500 is more than the 40 unlabelled images"),
+        (["--data.steps_per_epoch", "0"], "all must be positive"),
+        (["--loss.tsa", "square"], "loss.tsa must be one of none"),
+        (["--augment.op", "cutout"], "op paste and score max, got cutout"),
+        (["--guide.model", "ema", "--ema_decay", "0"], "needs an averaged network"),
+        (["--guide.model", "teacher"], "guide.model must be student or ema"),
+        (["--model", "wrn_28_3"], "unknown model 'wrn_28_3'"),
+        (["--data.resident", "maybe"], "data.resident must be auto, yes or no"),
+        (["--data.root", "/nowhere"], "/nowhere must hold train/ and val/"),
+    ],
+)
+def test_mistakes(argv, message, class_folders, tmp_path, capsys):
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *argv) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluate_refuses_other_checkpoints(tmp_path, capsys):
+    torch.save({"state_dict": {}}, tmp_path / "x.pth")
+    assert evaluate.main([str(tmp_path / "x.pth")]) == 2
+    assert "was not written by semi_supervised.train" in capsys.readouterr().err
