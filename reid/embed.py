@@ -40,6 +40,9 @@ def embed(
     Returns:
         features_ND: float32 on the CPU, rows of length 1.
 
+    Raises:
+        UserError: an image that cannot be read, or features that are not finite.
+
     Source: Luo et al., CVPRW 2019 (feature after the neck, cosine).
     """
     dataset = Photos(photos, [0] * len(photos), eval_transform(data))
@@ -55,7 +58,11 @@ def embed(
             if flip:
                 features_BD = nn.functional.normalize(features_BD + reid.embed(images_BCHW.flip(3)).float())
             features.append(features_BD)
-    return torch.cat(features).cpu()
+    features_ND = torch.cat(features).cpu()
+    wrong = int((~features_ND.isfinite()).any(1).sum())
+    if wrong:
+        raise UserError(f"{wrong} of {len(photos)} features are not finite: the network's weights are damaged")
+    return features_ND
 
 
 def embed_source(

@@ -158,6 +158,7 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     named = [bool(config.checkpoint), bool(config.features), bool(config.compare)]
     if sum(named) != 1:
         raise UserError("give one of: a run or checkpoint, --features FILE.npz, --compare A B")
+    _check(config)
     if config.compare:
         return compare_two(config)
     from keepcore.run.progress import with_share
@@ -173,6 +174,27 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     _write(config, features, report, source, numbers)
     show(report)
     return numbers
+
+
+def _check(config: EvaluateConfig) -> None:
+    """Refuse, before any work, what makes no sense or could not be written."""
+    from keepcore.run.checkpoint import check_targets
+    from keepcore.run.ranges import within
+    from reid.report import check
+
+    check(protocol_of(config))
+    within(config, batch_size=(1, None), workers=(0, None))
+    outputs = {name: getattr(config, name) for name in ("json_file", "save_features", "picture", "page")}
+    check_targets(*outputs.values(), inputs=(config.features, *config.compare))
+    usual = EvaluateConfig()
+    idle = ("save_features", "picture", "page") if config.compare else ()
+    idle += ("dataset", "root", "flip", "multi_query") if config.features else ()
+    for name in idle:
+        if getattr(config, name) != getattr(usual, name):
+            given = "compare" if config.compare else "features"
+            raise UserError(f"{name}: has no effect together with --{given}: leave it out")
+    if config.picture and Path(config.picture).suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise UserError(f"picture: {config.picture} must end in .png or .jpg")
 
 
 def _npz(path: str) -> str:
@@ -194,11 +216,7 @@ def _changed(protocol: Protocol) -> dict[str, Any]:
 def _write(
     config: EvaluateConfig, features: Features, report: Report, source: Source | None, numbers: Any
 ) -> None:
-    if config.json_file:
-        from keepcore.run.checkpoint import replacing
-
-        with replacing(Path(config.json_file)) as file:
-            file.write((json.dumps(numbers) + "\n").encode())
+    write_json(numbers, config.json_file)
     if config.save_features:
         from reid.features import save_features
 
@@ -241,7 +259,21 @@ def compare_two(config: EvaluateConfig) -> dict[str, Any]:
         values = " - ".join(f"{report.numbers[name]:6.2f}" for report in reports)
         interval = f"95 % [{row['low']:+.2f}, {row['high']:+.2f}]"
         print(f"{name:14} {values} = {row['difference']:+.2f}  {interval}  p {row['p']:.4f}", file=sys.stderr)
-    return {"compare": list(config.compare), **found}
+    numbers = {"compare": list(config.compare), **found}
+    write_json(numbers, config.json_file)
+    return numbers
+
+
+def write_json(numbers: dict[str, Any], path: str) -> None:
+    """Write numbers to a file; "" is none.
+
+    Source: elementary.
+    """
+    from keepcore.run.checkpoint import replacing
+
+    if path:
+        with replacing(Path(path)) as file:
+            file.write((json.dumps(numbers) + "\n").encode())
 
 
 def show(report: Report) -> None:

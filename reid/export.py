@@ -47,12 +47,14 @@ def export(config: ExportConfig) -> Path:
     """
     import torch
 
+    from keepcore.run.checkpoint import check_targets
     from keepcore.run.onnx import checked_onnx
     from reid.trained import load_trained
 
     out = Path(config.out)
     if out.suffix != ".onnx":
         raise UserError(f"out: {out.name} must end in .onnx")
+    check_targets(config.out, inputs=(config.checkpoint,))
     trained = load_trained(config.checkpoint)
     data = trained.config.data
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keepcore.run.errors import UserError, guard
 
@@ -45,7 +46,7 @@ def photographs(place: Path) -> list[Path]:
     """List the images of a folder at any depth, or the one image.
 
     Raises:
-        UserError: nothing there.
+        UserError: no such place, or nothing in it.
 
     Source: elementary.
     """
@@ -53,6 +54,10 @@ def photographs(place: Path) -> list[Path]:
 
     if place.is_file():
         return [place]
+    if not place.is_dir():
+        raise UserError(f"{place} does not exist")
+    if not os.access(place, os.R_OK | os.X_OK):
+        raise UserError(f"{place} cannot be read: no permission")
     found = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise UserError(f"no images in {place}")
@@ -83,6 +88,21 @@ def embed_paths(trained: Trained, paths: Sequence[Path], config: ExtractConfig) 
     return embed(trained.model.to(accelerator.device), photos, data, accelerator, flip=config.flip)
 
 
+def fingerprint(trained: Trained) -> Any:
+    """Tell networks apart by the bytes of their weights: a string array without dimensions.
+
+    Source: elementary.
+    """
+    import hashlib
+
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(trained.model.backbone.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return np.array(digest.hexdigest()[:16])
+
+
 def extract(config: ExtractConfig) -> None:
     """Embed a folder and write the features.
 
@@ -96,16 +116,20 @@ def extract(config: ExtractConfig) -> None:
     """
     import numpy as np
 
-    from keepcore.run.checkpoint import replacing
+    from keepcore.run.checkpoint import check_targets, replacing
+    from keepcore.run.ranges import within
     from reid.trained import load_trained
 
     out = Path(config.out)
     if out.suffix != ".npz":
         raise UserError(f"out: {out.name} must end in .npz")
+    within(config, batch_size=(1, None), workers=(0, None))
+    check_targets(config.out)
     paths, trained = photographs(Path(config.folder)), load_trained(config.checkpoint)
     features_ND = embed_paths(trained, paths, config).numpy()
     with replacing(out) as file:
-        np.savez(file, features=features_ND, paths=np.array([str(path) for path in paths]))
+        names = np.array([str(path) for path in paths])
+        np.savez(file, features=features_ND, paths=names, flip=np.array(config.flip), network=fingerprint(trained))
     print(f"{out}: {len(paths)} features of {features_ND.shape[1]} numbers")
 
 

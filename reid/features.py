@@ -87,9 +87,14 @@ def make_features(
 
 
 def _floats(values: Any, name: str, remarks: list[str]) -> Tensor:
-    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    try:
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(_native(values))
+    except TypeError as error:
+        raise UserError(f"{name}_features must be a matrix of floats, got {np.asarray(values).dtype}") from error
     if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
         raise UserError(f"{name}_features must be a matrix of floats, got {tuple(tensor.shape)} of {tensor.dtype}")
+    if tensor.dtype == torch.float64 and bool((tensor.abs() > 3e38).any()):
+        raise UserError(f"{name}_features: some values are beyond float32: scale them down")
     if tensor.dtype in (torch.float16, torch.bfloat16):
         remarks.append(f"{name} features have half precision: ties among them are decided by gallery order")
     tensor = tensor.float()
@@ -99,12 +104,22 @@ def _floats(values: Any, name: str, remarks: list[str]) -> Tensor:
     return tensor
 
 
+def _native(values: Any) -> Any:
+    """Bring an array to this machine's byte order, in rows."""
+    array = np.ascontiguousarray(values)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def _integers(values: Any, name: str, length: int) -> Ints:
     array = values.numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.ndim != 1 or len(array) != length:
         raise UserError(f"{name} must have one value for each of the {length} images, got shape {array.shape}")
-    if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and (array == np.floor(array)).all()):
+    if array.dtype.kind not in "iuf":
         raise UserError(f"{name} must be integers, got {array.dtype}")
+    as_float = array.astype(np.float64)
+    whole = np.isfinite(as_float) & (as_float == np.floor(as_float)) & (np.abs(as_float) < 2**62)
+    if not whole.all():
+        raise UserError(f"{name} must be integers below 2^62, got e.g. {array[~whole][0]}")
     return array.astype(np.int64)
 
 
@@ -125,14 +140,17 @@ def load_features(path: Path) -> Features:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged or no .npz of plain arrays: {error}") from error
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged or no .npz of plain arrays (numpy.savez)") from error
     wanted = ("query_features", "gallery_features", "query_ids", "gallery_ids")
     missing = [name for name in wanted if name not in arrays]
     if missing:
         raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(arrays) or 'none'}")
     cams = (arrays.get("query_cams"), arrays.get("gallery_cams"))
-    return make_features(*(arrays[name] for name in wanted), *cams)
+    try:
+        return make_features(*(arrays[name] for name in wanted), *cams)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def save_features(features: Features, path: Path) -> None:
@@ -179,4 +197,30 @@ def warnings(features: Features) -> list[str]:
             found.append(f"all {name} features are the same: the network does not look at its images")
         elif bool((each.abs().amax(1) == 0).any()):
             found.append(f"{int((each.abs().amax(1) == 0).sum())} {name} features are zero")
+    double = twins(features.query_QD, features.gallery_GD)
+    if double and not any("the same: the network" in remark for remark in found):
+        found.append(
+            f"{len(double)} query features are in the gallery too, bit for bit (query {double[0][0]} is gallery "
+            f"{double[0][1]}): is it the same photograph?"
+        )
     return found
+
+
+def twins(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
+    """Find features that query and gallery share bit for bit.
+
+    Args:
+        query_QD: float32.
+        gallery_GD: float32.
+
+    Returns:
+        (query, gallery) indices, one gallery image a query.
+
+    Source: elementary. Sixteen spread values find the candidates; the whole rows are then compared.
+    """
+    step = max(1, query_QD.shape[1] // 16)
+    query, gallery = query_QD.cpu(), gallery_GD.cpu()
+    known = {row.tobytes(): index for index, row in enumerate(gallery[:, ::step].numpy())}
+    rows = enumerate(query[:, ::step].numpy())
+    near = [(index, known[key]) for index, row in rows if (key := row.tobytes()) in known]
+    return [(a, b) for a, b in near if bool((query[a] == gallery[b]).all())]

@@ -43,15 +43,25 @@ def ranked_lists(
 
     Source: the ranked lists of torchreid and fast-reid.
     """
-    chosen = [i * len(source.query) // rows for i in range(min(rows, len(source.query)))]
+    count = min(rows, len(source.query))
+    chosen = [i * len(source.query) // count for i in range(count)]
+    asked = features if protocol.rerank else _of_queries(features, chosen)  # re-ranking looks at all of them
     lines = []
-    for block in distances(features, protocol):
+    for block in distances(asked, protocol):
         for offset, row_G in enumerate(block.distance_CG):
-            query = block.start + offset
+            number = block.start + offset
+            query = number if protocol.rerank else chosen[number]
             if query in chosen:
                 nearest = block.order_G[np.lexsort((block.order_G, row_G))[:columns]]
                 lines.append(_line(features, source, query, nearest))
     return sheet(lines)
+
+
+def _of_queries(features: Features, chosen: list[int]) -> Features:
+    """Leave the other queries out."""
+    labels = features.labels
+    few = labels._replace(query_ids=labels.query_ids[chosen], query_cams=labels.query_cams[chosen])
+    return features._replace(query_QD=features.query_QD[chosen], labels=few)
 
 
 def _line(features: Features, source: Source, query: int, nearest: Any) -> list[Image.Image]:

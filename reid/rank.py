@@ -76,17 +76,48 @@ def feature_blocks(
         raise ValueError(f"metric must be cosine or euclidean, got {metric!r}")
     order_G = np.argsort(labels.gallery_ids, kind="stable")
     grouped_GD = gallery_GD[torch.from_numpy(order_G).to(gallery_GD.device)]
+    squares_G = None
     if metric == "cosine":
-        grouped_GD /= grouped_GD.norm(dim=1, keepdim=True).clamp_min_(1e-12)
-    squares_G = grouped_GD.square().sum(1) if metric == "euclidean" else None
+        grouped_GD, query_QD = unit(grouped_GD), unit(query_QD)
+    else:
+        # neither a shift nor a scale changes the order, but they cost digits; these two keep equal distances equal
+        centre_D = grouped_GD[0].clone()
+        grouped_GD, query_QD = grouped_GD.sub_(centre_D), query_QD - centre_D
+        scale = power_of_two(torch.maximum(grouped_GD.abs().amax(), query_QD.abs().amax()))
+        grouped_GD, query_QD = grouped_GD.div_(scale), query_QD / scale
+        squares_G = grouped_GD.square().sum(1)
 
     def rows(start: int) -> Any:
         some_CD = query_QD[start : start + chunk]
         if squares_G is None:
-            return products(torch.nn.functional.normalize(some_CD), grouped_GD).neg_().cpu().numpy()
+            return products(some_CD, grouped_GD).neg_().cpu().numpy()
         return products(some_CD, grouped_GD).mul_(-2).add_(squares_G).cpu().numpy()
 
     return _blocks(rows, labels, order_G, chunk)
+
+
+def unit(features_ND: Tensor) -> Tensor:
+    """Scale rows to length 1, whatever their magnitude; a zero row stays zero.
+
+    Args:
+        features_ND: float32.
+
+    Source: elementary; the magnitude is divided out first, so that squares neither overflow nor vanish.
+    """
+    scaled_ND = features_ND / power_of_two(features_ND.abs().amax(1, keepdim=True))
+    return scaled_ND.div_(scaled_ND.norm(dim=1, keepdim=True).clamp_min_(1e-12))
+
+
+def power_of_two(values: Tensor) -> Tensor:
+    """Give the power of two just above each value (1 for 0): dividing by it loses no digit.
+
+    Args:
+        values: not negative.
+
+    Source: elementary.
+    """
+    exponent = torch.frexp(values).exponent
+    return torch.ldexp(torch.ones_like(values), exponent.clamp(-126, 127))
 
 
 def products(query_CD: Tensor, gallery_GD: Tensor, tile: int = 2048) -> Tensor:

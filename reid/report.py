@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import torch
-
 from keepcore.run.errors import UserError
+from keepcore.run.ranges import within
 from reid.confidence import intervals
 from reid.config import Protocol
 from reid.expansion import expand_queries
 from reid.features import Features, warnings
 from reid.metrics import PerQuery, all_shots, metrics, per_query
-from reid.rank import Block, Ranker, Ranks, feature_blocks, matrix_blocks, visit
+from reid.rank import Block, Ranker, Ranks, feature_blocks, matrix_blocks, unit, visit
 from reid.single_shot import SingleShot
 from reid.verification import Verification
 
@@ -54,8 +53,7 @@ def evaluate_features(
     Source: Market-1501 evaluation protocol (Zheng et al., ICCV 2015).
     """
     protocol = protocol or Protocol()
-    if protocol.metric not in ("cosine", "euclidean"):
-        raise UserError(f"metric must be cosine or euclidean, got {protocol.metric!r}")
+    check(protocol)
     blocks = distances(features, protocol, progress)
     ranker, labels = Ranker(), features.labels
     shots = SingleShot(labels, protocol.single_shot, protocol.seed) if protocol.single_shot else None
@@ -64,6 +62,8 @@ def evaluate_features(
     visit(blocks, *(each for each in (ranker, shots, pairs) if each is not None))
     ranks = ranker.result()
     remarks = warnings(features)
+    if pairs is not None:
+        remarks += pairs.remarks()
     try:
         numbers = metrics(ranks) | all_shots(ranks)
     except ValueError as error:
@@ -76,6 +76,20 @@ def evaluate_features(
         known = intervals(found, labels.query_ids, resamples=resamples, seed=protocol.seed)
     remarks += suspicious(numbers, ranks.num_queries)
     return Report(numbers, known, found, ranks, pairs, remarks)
+
+
+def check(protocol: Protocol) -> None:
+    """Refuse what makes no sense, before any work.
+
+    Raises:
+        UserError: unknown metric, or a number out of range.
+
+    Source: elementary.
+    """
+    if protocol.metric not in ("cosine", "euclidean"):
+        raise UserError(f"metric must be cosine or euclidean, got {protocol.metric!r}")
+    within(protocol, k1=(1, None), k2=(1, None), rerank_weight=(0, 1), expand=(0, None), expand_alpha=(0, None))
+    within(protocol, resamples=(0, None), single_shot=(0, None), seed=(0, None))
 
 
 def distances(
@@ -102,7 +116,7 @@ def distances(
         from reid.rerank import rerank
 
         if protocol.metric == "cosine":
-            query_QD, gallery_GD = (torch.nn.functional.normalize(each) for each in (query_QD, gallery_GD))
+            query_QD, gallery_GD = unit(query_QD), unit(gallery_GD)
         matrix_QG = rerank(
             query_QD,
             gallery_GD,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
-from reid.extract import ExtractConfig, embed_paths, photographs
+from keepcore.run.errors import UserError, guard, one_line
+from reid.extract import ExtractConfig, embed_paths, fingerprint, photographs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,11 +65,16 @@ def _gallery(trained: Trained, config: SearchConfig) -> tuple[Tensor, list[Path]
         return embed_paths(trained, paths, _embedding(config)), paths
     try:
         with np.load(place, allow_pickle=False) as file:
-            features, names = file["features"], file["paths"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"gallery: {place} was not written by reid.extract: {error}") from error
-    if features.shape[1] != trained.model.backbone.num_features:
-        raise UserError(f"gallery: {place} holds features of another network ({features.shape[1]} numbers each)")
+            features, names, network, flip = (file[key] for key in ("features", "paths", "network", "flip"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"gallery: {place} was not written by reid.extract: {one_line(error)}") from error
+    whole = features.ndim == 2 and features.dtype == np.float32 and names.shape == features.shape[:1]
+    if not whole or not len(names) or not np.isfinite(features).all():
+        raise UserError(f"gallery: {place} is damaged: {features.dtype} {features.shape}, {names.shape} paths")
+    if str(network) != str(fingerprint(trained)):
+        raise UserError(f"gallery: {place} holds features of another network: run reid.extract with this one")
+    if bool(flip) != config.flip:
+        raise UserError(f"gallery: {place} was extracted with --flip {str(bool(flip)).lower()}: say the same here")
     return torch.from_numpy(features), [Path(str(name)) for name in names]
 
 
@@ -87,10 +92,12 @@ def search(config: SearchConfig) -> list[dict[str, Any]]:
 
     Source: elementary.
     """
+    from keepcore.run.checkpoint import check_targets
+    from keepcore.run.ranges import within
     from reid.trained import load_trained
 
-    if config.top < 1:
-        raise UserError(f"top must be at least 1, got {config.top}")
+    within(config, top=(1, None), batch_size=(1, None), workers=(0, None), threshold=(-1, 1))
+    check_targets(config.json_file, config.picture, inputs=(config.query, config.gallery))
     trained = load_trained(config.checkpoint)
     queries = photographs(Path(config.query))
     gallery_GD, paths = _gallery(trained, config)

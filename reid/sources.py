@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keepcore.build import choose
 from keepcore.run.demo import ensure
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 from reid.config import Data
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -113,7 +114,7 @@ def read_folder(folder: Path, looks: str, pattern: re.Pattern[str]) -> list[Phot
         raise UserError(f"data.root: no folder {folder.resolve()}; expected {TRAIN}/, {QUERY}/ and {GALLERY}/")
     photos = []
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
         match = pattern.fullmatch(path.name)
         if match is None:
@@ -163,10 +164,12 @@ def _msmt_list(path: Path, folder: Path) -> list[Photo]:
     if not path.is_file():
         raise UserError(f"data.root: no {path}")
     photos = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    with _text(path) as file:
+        lines = file.read().splitlines()
+    for number, line in enumerate(lines, 1):
         name, _, person = line.strip().rpartition(" ")
         match = _MSMT[1].fullmatch(Path(name).name)
-        if match is None or not person.isdigit():
+        if match is None or not person.isdecimal():
             raise UserError(f"{path}, line {number}: not like '0000/{_MSMT[0]} 0': {line!r}")
         photos.append(Photo(folder / name, int(person), int(match[2])))
     return photos
@@ -184,7 +187,8 @@ def class_folders(root: Path) -> Source:
                 f"data.root: no folder {(root / part).resolve()}; expected train/, query/ and gallery/"
             )
         for path in sorted((root / part).rglob("*")):
-            if path.suffix.lower() in SUFFIXES:
+            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            if path.suffix.lower() in SUFFIXES and not hidden:
                 rows.append((part, path, path.relative_to(root / part).parts[:-1]))
     depths = {len(folders) for *_, folders in rows}
     if not rows or not depths <= {1, 2} or len(depths) > 1:
@@ -203,20 +207,32 @@ def csv_file(path: Path) -> Source:
     """
     if not path.is_file():
         raise UserError(f"data.root: no CSV file {path.resolve()}")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
+    with _text(path) as file:
+        reader = csv.DictReader(file, strict=True)
         missing = [name for name in ("part", "path", "person") if name not in (reader.fieldnames or ())]
         if missing:
             raise UserError(f"{path} has no column {missing[0]!r}: part, path, person and, where known, camera")
         cameras = "camera" in (reader.fieldnames or ())
         rows = []
         for number, row in enumerate(reader, 2):
+            if None in row or None in row.values():
+                raise UserError(f"{path}, line {number}: has not as many fields as the first line")
             if row["part"] not in PARTS or not row["path"] or not row["person"] or (cameras and not row["camera"]):
                 raise UserError(
                     f"{path}, line {number}: part must be one of {', '.join(PARTS)}, and no field empty"
                 )
             rows.append((row["part"], path.parent / row["path"], row["person"], row["camera"] if cameras else ""))
     return _numbered(rows, cameras)
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[Any]:
+    """Open a UTF-8 text, with or without byte order mark; what is wrong with it is told with its name."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield file
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {one_line(error)}") from error
 
 
 def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> Source:
@@ -261,4 +277,6 @@ def guess(root: Path) -> str:
     if (root / TRAIN).is_dir():
         names = [path.name for path in (root / TRAIN).iterdir() if path.suffix.lower() in SUFFIXES]
         return "dukemtmc" if any(_DUKE[1].fullmatch(name) for name in names) else "market1501"
+    if not root.exists():
+        raise UserError(f"{root} does not exist")
     raise UserError(f"{root} looks like none of {', '.join(SOURCES)}: give --dataset, or mend the folder")

@@ -11,6 +11,7 @@ from typing import Any
 
 from keepcore.run.cli import dump, parse
 from keepcore.run.errors import guard
+from keepcore.run.ranges import within
 from reid.config import RECIPES, Config
 
 PROG = "python -m reid.train"
@@ -56,6 +57,7 @@ def train(config: Config) -> dict[str, Any]:
     from reid.step import build_step
 
     accelerator = build_accelerator(config)
+    check(config)
     share = Share(accelerator.process_index, accelerator.num_processes)
     source, data = open_source(config.data), config.data
     seed_process(config.seed, share.rank)
@@ -89,6 +91,20 @@ def train(config: Config) -> dict[str, Any]:
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)
     return fit(engine, job, config, folder)
+
+
+def check(config: Config) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        UserError: names the option.
+
+    Source: elementary.
+    """
+    within(config.data, "data.", height=(1, None), width=(1, None), padding=(0, None), hflip=(0, 1))
+    within(config.data, "data.", identities=(2, None), images=(2, None))
+    within(config.data, "data.", eval_batch_size=(1, None), workers=(0, None))
+    within(config.loss, "loss.", label_smoothing=(0, 1), margin=(0, None), centre=(0, None), centre_lr=(0, None))
 
 
 if __name__ == "__main__":

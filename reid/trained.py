@@ -50,8 +50,10 @@ def load_trained(checkpoint_or_run: str) -> Trained:
     path = Path(checkpoint_or_run)
     path = path / "last.pth" if path.is_dir() else path
     content = checkpoint.load(path)
-    if "config" not in content or "identities" not in content["config"]:
-        raise UserError(f"{path} was not written by reid.train")
+    kinds = {"config": str, "arch": str, "num_classes": int, "epoch": int, "input": str, "state_dict": dict}
+    checkpoint.expect(content, path, "reid.train", **kinds)
+    if "identities" not in content["config"] or content["num_classes"] < 1:
+        raise UserError(f"{path} was not written by reid.train: it is of another program")
     config = from_yaml(Config, content["config"])
     config = replace(config, model=replace(config.model, weights=""))
     model = build_model(config, content["num_classes"])

@@ -44,8 +44,8 @@ class Verification:
 
         Returns:
             ``tpr_at_fpr_0.001`` (percent) and its threshold ``threshold_at_fpr_0.001`` (similarity; "same" from it
-            upwards); ``eer`` (percent), where equal shares of both kinds of pairs are decided wrongly, and
-            ``threshold_eer``.
+            upwards), left out where no threshold reaches that rate; ``eer`` (percent), where equal shares of both
+            kinds of pairs are decided wrongly, and ``threshold_eer``.
         """
         same, other = (
             np.cumsum(each[::-1])[::-1] for each in (self.same_B, self.other_B)
@@ -56,13 +56,26 @@ class Verification:
         edges = self.low + np.arange(BINS) * (self.high - self.low) / BINS
         found: dict[str, float] = {}
         for level in at:
-            bin_ = int(np.argmax(fpr <= level)) if (fpr <= level).any() else BINS - 1
+            if not (fpr <= level).any():
+                continue  # so many other people score highest that no threshold keeps the rate
+            bin_ = int(np.argmax(fpr <= level))
             found[f"tpr_at_fpr_{level:g}"] = 100 * float(tpr[bin_])
             found[f"threshold_at_fpr_{level:g}"] = float(edges[bin_])
         equal = int(np.argmin(np.abs((1 - tpr) - fpr)))
         found["eer"] = 50 * float(1 - tpr[equal] + fpr[equal])
         found["threshold_eer"] = float(edges[equal])
         return found
+
+    def remarks(self, at: tuple[float, ...] = (1e-4, 1e-3, 1e-2)) -> list[str]:
+        """Say which false-positive rates no threshold reaches."""
+        total, top = int(self.other_B.sum()), int(self.other_B[-1])
+        missed = [f"{level:g}" for level in at if total and top / total > level]
+        if not missed:
+            return []
+        return [
+            f"{top} pairs of different people have the highest similarity: no threshold reaches a false-positive "
+            f"rate of {', '.join(missed)}"
+        ]
 
     def histograms(self, bars: int = 100) -> tuple[Any, Any, Any]:
         """Give edges (bars + 1) and the shares of same-person and other pairs in each bar."""

@@ -11,7 +11,6 @@ from torch import nn
 
 from keepcore.run import checkpoint
 from keepcore.run.cli import from_yaml
-from keepcore.run.errors import UserError
 from semi_supervised.config import Config
 from semi_supervised.model import create
 
@@ -47,8 +46,8 @@ def load_trained(checkpoint_or_run: str) -> Trained:
     path = Path(checkpoint_or_run)
     path = path / "last.pth" if path.is_dir() else path
     content = checkpoint.load(path)
-    if "split" not in content or "options" not in content:
-        raise UserError(f"{path} was not written by semi_supervised.train")
+    checkpoint.expect(content, path, "semi_supervised.train", split=str, arch=str, num_classes=int, options=str)
+    checkpoint.expect(content, path, "semi_supervised.train", config=str, epoch=int, state_dict=dict)
     model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
     checkpoint.load_weights(model, content.get("state_dict_ema", content["state_dict"]), path)
     return Trained(path, content, from_yaml(Config, content["config"]), model.eval())

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from keepcore.run.config import Optim, Run
 from keepcore.run.errors import UserError
+from keepcore.run.ranges import within
 from keepcore.run.schedule import build_scheduler
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -97,10 +98,21 @@ def build_accelerator(config: Run) -> Accelerator:
     """Find the devices and the precision.
 
     Raises:
-        UserError: a device or precision that is unknown or not here.
+        UserError: a device or precision that is unknown or not here, or a number of the run out of range.
 
     Source: accelerate.
     """
+    within(
+        config,
+        epochs=(1, None),
+        accumulate=(1, None),
+        eval_every=(1, None),
+        log_every=(1, None),
+        save_every=(0, None),
+        max_steps=(0, None),
+        ema_decay=(0, 1),
+    )
+    within(config.optim, "optim.", lr=(0, None), momentum=(0, 1), weight_decay=(0, None), clip_grad=(0, None))
     _one_of(config.device, DEVICES, "device")
     _one_of(config.precision, PRECISIONS, "precision")
     for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
@@ -143,8 +155,6 @@ def build_engine(
 
     Source: timm (optimizers, schedulers, ModelEmaV3), accelerate.
     """
-    if config.accumulate < 1:
-        raise UserError(f"accumulate must be at least 1, got {config.accumulate}")
     if config.sync_bn:
         if accelerator.device.type != "cuda":
             raise UserError("sync_bn: torch has synchronised BatchNorm on GPUs only: use --sync_bn false")

@@ -52,8 +52,8 @@ class RunFolder:
         """Create the folder, or decide that the run in it resumes.
 
         Raises:
-            UserError: it already holds a run and neither resume nor overwrite was asked for; or there is
-                nothing to resume.
+            UserError: it already holds a run (an epoch or a checkpoint) and neither resume nor overwrite was
+                asked for; or there is nothing to resume.
 
         Source: elementary.
         """
@@ -64,7 +64,7 @@ class RunFolder:
         if config.resume and not self.last.is_file():
             raise UserError(f"nothing to resume: {self.last} does not exist")
         begins = not self.resumes and not (config.overwrite or config.auto_resume)
-        if metrics.is_file() and begins:
+        if begins and (self.last.is_file() or self.rows()):
             raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.resumes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -22,7 +24,8 @@ def read_rgb(path: str | Path) -> Image.Image:
         path: any format Pillow reads.
 
     Returns:
-        An RGB image.
+        An RGB image. Transparency is dropped; an EXIF orientation is not applied, as torchvision's and timm's
+        readers do not.
 
     Raises:
         UserError: missing, damaged or truncated; names the file.
@@ -31,9 +34,16 @@ def read_rgb(path: str | Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise UserError(f"cannot read the image {path}: {error}") from error
+            return _to_rgb(image)
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read the image {path}: {one_line(error)}") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert; 16-bit grey is scaled to 8 bits, where Pillow would clip it to white."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
 
 
 class Normalize:
