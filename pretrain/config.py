@@ -60,7 +60,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Policy:
-    """Image-level augmentation A, run in the data workers.
+    """Image-level augmentation A.
 
     Attributes:
         name: none, randaugment, autoaugment_cifar10, autoaugment_imagenet, augmix or trivialaugment.
@@ -68,6 +68,7 @@ class Policy:
         magnitude: RandAugment's M, or AugMix's severity.
         scale: what M means: tv31 (torchvision, 0-30), ildoonet (0-30), tpu10 or timm (0-10).
         order: after_crop or before_crop.
+        on: workers (image by image), or device (RandAugment of whole batches; scale tv31, order after_crop).
         cutout: side of a plain Cutout that belongs to A, pixels; 0 is none.
     """
 
@@ -76,6 +77,7 @@ class Policy:
     magnitude: int = 9
     scale: str = "tv31"
     order: str = "after_crop"
+    on: str = "workers"
     cutout: int = 0
 
 

@@ -162,6 +162,26 @@ def train_transform(data: Data, policy: Policy) -> Callable[[Any], Any]:
     return TwoViews(shared, made, finish, order=policy.order)
 
 
+def in_workers(policy: Policy) -> Policy:
+    """Give what of a policy runs in the data workers: all of it, or nothing.
+
+    Raises:
+        UserError: it cannot run on the device.
+
+    Source: elementary.
+    """
+    if policy.on not in ("workers", "device"):
+        raise UserError(f"policy.on must be workers or device, got {policy.on!r}")
+    if policy.on == "workers" or policy.name == "none":
+        return policy
+    if (policy.name, policy.scale, policy.order) != ("randaugment", "tv31", "after_crop"):
+        raise UserError(
+            f"policy.on: device has randaugment on the scale tv31 in the order after_crop, got {policy.name}, "
+            f"{policy.scale}, {policy.order}: use --policy.on workers"
+        )
+    return Policy()
+
+
 class _Alone:
     """Wrap the only view in a tuple."""
 

@@ -17,7 +17,7 @@ from keepcore.run.loop import Loader
 from keepcore.run.seed import generator
 from keepcore.run.sources import Records
 from pretrain.config import Config, Data, Policy
-from pretrain.data import Transformed, train_transform
+from pretrain.data import Transformed, in_workers, train_transform
 from pretrain.stream import StreamLoader
 
 MODES = ("auto", "yes", "no")
@@ -128,7 +128,8 @@ def build_loader(config: Config, images: Any, device: torch.device, rank: int, p
     if isinstance(images, IterableDataset):
         return StreamLoader(config, images, device, processes)
     plan = shuffled(len(images), data.batch_size, config.seed, rank=rank, processes=processes)
-    if is_resident(data, config.policy, images):
+    policy = in_workers(config.policy)
+    if is_resident(data, policy, images):
         return ResidentLoader(images, plan, config.seed, device=device, padding=data.padding, hflip=data.hflip)
-    dataset = Transformed(images, train_transform(data, config.policy), data.on_corrupt)
+    dataset = Transformed(images, train_transform(data, policy), data.on_corrupt)
     return EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
 from keepcore.keep import Kept, Share
+from keepcore.policy import RandAugment
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loop import StepResult
@@ -47,6 +48,7 @@ class TrainStep:
         model: called in training mode; with an early head it returns two logits.
         normalize: uint8 -> normalised floats.
         operation: what cuts, mixes or pastes; None: nothing does.
+        policy: RandAugment of the whole batch; None: there is none, or it ran in the data workers.
         policy_cutout: plain Cutout that ends the policy; None: it has none.
         mixer: a baseline in place of the operation; None: there is none.
         num_classes: K.
@@ -64,6 +66,7 @@ class TrainStep:
     model: nn.Module
     normalize: Normalize
     operation: KeepAugment | None
+    policy: RandAugment | None
     policy_cutout: KeepAugment | None
     mixer: Mixer | None
     num_classes: int
@@ -80,7 +83,10 @@ class TrainStep:
         views, labels_B, *replaced_B = batch
         shift_B311 = self._lighting(len(labels_B), labels_B.device)
         clean_BCHW = self.normalize(views[0]) + shift_B311
-        augmented_BCHW = self._policy_view(augmented_of(views), shift_B311)
+        changed_BCHW = augmented_of(views)
+        if self.policy is not None:
+            changed_BCHW = self.policy(views[0], generator=self.generator, share=self.share)
+        augmented_BCHW = self._policy_view(changed_BCHW, shift_B311)
         augmented = self._augment(clean_BCHW, labels_B, augmented_BCHW)
         with augmented.during:
             outputs = self.model(augmented.images_BCHW)
@@ -175,11 +181,15 @@ def build_step(
         )
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
+    policy = None
+    if config.policy.on == "device" and config.policy.name != "none":
+        policy = RandAugment(config.policy.num_ops, config.policy.magnitude)
     cutout = KeepCutout(config.policy.cutout, selector=anywhere) if config.policy.cutout else None
     return TrainStep(
         model=model,
         normalize=normalize,
         operation=None if augment.op == "none" else build_keep(augment),
+        policy=policy,
         policy_cutout=cutout,
         mixer=build_mixer(config.baseline, attention),
         num_classes=num_classes,

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from keepcore.run.errors import UserError
 from keepcore.run.seed import derive
 from pretrain.config import Config
-from pretrain.data import train_transform
+from pretrain.data import in_workers, train_transform
 
 
 class Streamed(IterableDataset[Any]):
@@ -63,7 +63,7 @@ class StreamLoader:
                 f"a batch of {share} images is larger than the stream of {len(images)}: lower the batch"
             )
         self.loader = DataLoader(
-            Streamed(images, train_transform(data, config.policy)),
+            Streamed(images, train_transform(data, in_workers(config.policy))),
             batch_size=share,
             num_workers=data.workers,
             pin_memory=device.type == "cuda",

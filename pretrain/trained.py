@@ -58,8 +58,7 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
     path = Path(checkpoint_or_run)
     path = path / "last.pth" if path.is_dir() else path
     content = checkpoint.load(path)
-    if "arch" not in content or "config" not in content or "options" not in content:
-        raise UserError(f"{path} was not written by pretrain.train: it names no architecture")
+    checkpoint.expect(content, path, "pretrain.train", arch=str, config=str, options=str, num_classes=int)
     model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
     checkpoint.load_weights(model, pick_weights(content, use, path), path)
     return Trained(path, content, from_yaml(Config, content["config"]), model.eval())

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from keepcore.run import checkpoint
-from pretrain import evaluate, grid, pictures, train
+from pretrain import evaluate, pictures, train
 from pretrain.config import RECIPES
+from pretrain.grid import GRID
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-CELLS = {cell.name: cell for cell in grid.all_cells() if grid.home(cell) == cell.name}
+CELLS = {cell.name: cell for cell in GRID.cells if GRID.home(cell) == cell.name}
 SMALLER = {
     "cifar_resnet18": {"width": 4},
     "cifar_resnet110": {"depth": 8},
@@ -41,6 +42,16 @@ def test_recipe(recipe, tmp_path, class_folders):
     assert 0 <= row["top1"] <= row["top5"] <= 100
     saved = checkpoint.load(tmp_path / "run" / "best.pth")
     assert not any(name.startswith(("model.", "fc.0")) for name in saved["state_dict"])  # no early head in it
+
+
+@pytest.mark.parametrize("op", ["paste", "none"])
+def test_randaugment_on_the_device(op, tmp_path, class_folders):
+    argv = ["--config", "cifar10_resnet18_keepcutout_lowres", "--data.root", str(class_folders), *TINY]
+    argv += ["--policy.name", "randaugment", "--policy.on", "device", "--augment.op", op, "--data.batch_size", "4"]
+    assert train.main([*argv, "--max_steps", "2", "--output", str(tmp_path / "run")]) == 0
+    (row,) = rows(tmp_path / "run")
+    assert row["loss"] > 0
+    assert ("box_saliency_share" in row) == (op == "paste")
 
 
 @pytest.mark.slow
@@ -152,6 +163,8 @@ def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys
         (["--sync_bn"], "on GPUs only"),
         (["--baseline.name", "mixpu"], "baseline.name must be one of"),
         (["--policy.name", "randaugment", "--policy.scale", "tv32"], "policy.scale must be one of"),
+        (["--policy.name", "augmix", "--policy.on", "device"], "device has randaugment on the scale tv31"),
+        (["--policy.name", "randaugment", "--policy.on", "gpu"], "policy.on must be workers or device"),
         (["--model.drop_block", "0.1"], "drop_block needs"),
         (["--data.resident", "yes"], "not in memory"),
         (["--config", "table2/cutout-l17"], "did you mean 'table2/cutout-l1"),
