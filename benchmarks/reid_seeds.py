@@ -4,8 +4,8 @@
     python benchmarks/reid_seeds.py --out RESULT.json [--seeds 0 1 2] [--jobs 2] [--runs FOLDER] [--options "..."]
 
 Trains every arm with every seed through ``reid.train`` (a finished run is not trained again), evaluates the last
-epoch, and compares: mean and standard deviation over the seeds; paired bootstrap over identities of each query's
-values averaged over the seeds.
+epoch on the set of the training and on another one (other people, other cameras), and compares: mean and standard
+deviation over the seeds; paired bootstrap over identities of each query's values averaged over the seeds.
 """
 
 from __future__ import annotations
@@ -28,19 +28,50 @@ ARMS = {
     "selective": ["--config", "demo_selective"],
 }
 METRICS = ("mAP", "mAP_trapezoid", "mINP", "rank1")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def train_and_embed(arm: str, seed: int, runs: Path, options: list[str]) -> Path:
-    """Train one run and write its features; both only where they are missing."""
+def train(arm: str, seed: int, runs: Path, options: list[str]) -> Path:
+    """Train one run, or finish it; a finished one stays as it is."""
     folder = runs / f"{arm}_seed{seed}"
-    features = folder / "features.npz"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if not (folder / "features.npz").is_file():
+        command = [sys.executable, "-m", "reid.train", *ARMS[arm], "--seed", str(seed), "--output", str(folder)]
+        subprocess.run([*command, "--auto_resume", *options], cwd=ROOT, env=ENVIRONMENT, check=True)
+    return folder
+
+
+def embed(folder: Path, name: str, root: str) -> Path:
+    """Write a run's features of a demo set, where they are missing; "" is the set of its training."""
+    features = folder / name
     if not features.is_file():
-        train = [sys.executable, "-m", "reid.train", *ARMS[arm], "--seed", str(seed), "--output", str(folder)]
-        subprocess.run([*train, "--auto_resume", *options], cwd=ROOT, env=environment, check=True)
-        evaluate = [sys.executable, "-m", "reid.evaluate", str(folder), "--save_features", str(features)]
-        subprocess.run(evaluate, cwd=ROOT, env=environment, check=True, capture_output=True)
+        command = [sys.executable, "-m", "reid.evaluate", str(folder), "--save_features", str(features)]
+        command += ["--root", root] if root else []
+        subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
     return features
+
+
+def summary(files: dict[tuple[str, int], Path], seeds: list[int]) -> dict:
+    """Evaluate every run; mean and spread of each arm, paired tests between the arms."""
+    from reid.confidence import compare
+    from reid.config import Protocol
+    from reid.features import load_features
+    from reid.report import as_dict, evaluate_features
+
+    features = {pair: load_features(file) for pair, file in files.items()}
+    reports = {pair: evaluate_features(each, Protocol()) for pair, each in features.items()}
+    ids = next(iter(features.values())).labels.query_ids
+    arms, tests = {}, {}
+    for arm in ARMS:
+        values = {name: [reports[arm, seed].numbers[name] for seed in seeds] for name in METRICS}
+        arms[arm] = {name: [statistics.fmean(each), statistics.stdev(each)] for name, each in values.items()}
+        print(arm, {name: f"{mean:.2f} ± {std:.2f}" for name, (mean, std) in arms[arm].items()}, flush=True)
+    for one, other in (("selective", "plain"), ("plain", "none"), ("selective", "none")):
+        both = [averaged([reports[arm, seed] for seed in seeds]) for arm in (one, other)]
+        found = compare(*both, ids)
+        tests[f"{one} - {other}"] = {name: found[name] for name in ("mAP", "mAP_trapezoid", "mINP")}
+        print(f"{one} - {other}", tests[f"{one} - {other}"]["mAP"], flush=True)
+    runs = {f"{arm}, seed {seed}": as_dict(report) for (arm, seed), report in reports.items()}
+    return {"mean_std": arms, "paired": tests, "runs": runs}
 
 
 def averaged(reports: list) -> object:
@@ -60,48 +91,30 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "reid_seeds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--across", type=int, default=1, help="seed of another demo set to evaluate on")
     parser.add_argument("--options", default="", help="more flags for reid.train")
     arguments = parser.parse_args()
 
     from keepcore.run.demo import ensure
     from keepcore.run.folder import provenance
-    from reid.confidence import compare
-    from reid.config import Protocol
-    from reid.features import load_features
-    from reid.report import as_dict, evaluate_features
 
     ensure()
+    other = ensure(arguments.runs / f"demo_seed{arguments.across}", seed=arguments.across)
     pairs = [(arm, seed) for seed in arguments.seeds for arm in ARMS]
+    options = shlex.split(arguments.options)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        options = shlex.split(arguments.options)
-        files = list(pool.map(lambda pair: train_and_embed(*pair, arguments.runs, options), pairs))
-    features = {pair: load_features(file) for pair, file in zip(pairs, files, strict=True)}
-    reports = {pair: evaluate_features(each, Protocol()) for pair, each in features.items()}
-    ids = next(iter(features.values())).labels.query_ids
-    arms = {}
-    for arm in ARMS:
-        own = [reports[arm, seed].numbers for seed in arguments.seeds]
-        arms[arm] = {
-            name: [statistics.fmean(values), statistics.stdev(values)]
-            for name in METRICS
-            if (values := [numbers[name] for numbers in own])
-        }
-        print(arm, {name: f"{mean:.2f} ± {std:.2f}" for name, (mean, std) in arms[arm].items()}, flush=True)
-    tests = {}
-    for one, other in (("selective", "plain"), ("plain", "none"), ("selective", "none")):
-        both = [averaged([reports[arm, seed] for seed in arguments.seeds]) for arm in (one, other)]
-        found = compare(*both, ids)
-        tests[f"{one} - {other}"] = {name: found[name] for name in ("mAP", "mAP_trapezoid", "mINP")}
-        print(f"{one} - {other}", tests[f"{one} - {other}"]["mAP"], flush=True)
+        folders = list(pool.map(lambda pair: train(*pair, arguments.runs, options), pairs))
+        own = list(pool.map(lambda folder: embed(folder, "features.npz", ""), folders))
+        across = list(
+            pool.map(lambda folder: embed(folder, f"across_{arguments.across}.npz", str(other)), folders)
+        )
+    result = {"what": "demo re-ID set, last epoch", "options": arguments.options}
+    print("the set of the training")
+    result |= summary(dict(zip(pairs, own, strict=True)), arguments.seeds)
+    print(f"across: other people, cameras and lights (demo set of seed {arguments.across})")
+    result["across"] = summary(dict(zip(pairs, across, strict=True)), arguments.seeds)
     about = {key: value for key, value in provenance().items() if key != "command"}
-    singles = {f"{arm}, seed {seed}": as_dict(report) for (arm, seed), report in reports.items()}
-    result = {
-        "what": "demo re-ID set, last epoch",
-        "options": arguments.options,
-        "mean_std": arms,
-        "paired": tests,
-    }
-    arguments.out.write_text(json.dumps({**result, "runs": singles, **about}, indent=1) + "\n")
+    arguments.out.write_text(json.dumps({**result, **about}, indent=1) + "\n")
     return 0
 
 
