@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -141,3 +144,38 @@ def test_evaluate_refuses_other_checkpoints(tmp_path, capsys):
     torch.save({"state_dict": {}}, tmp_path / "x.pth")
     assert evaluate.main([str(tmp_path / "x.pth")]) == 2
     assert "was not written by semi_supervised.train" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("only", ["false", "true"])
+def test_two_processes_give_the_run_of_one(only, class_folders, tmp_path):
+    """Equal global batches, GroupNorm: the same images, views and boxes, losses equal up to summation order."""
+    given = ["-m", "semi_supervised.train", "--config", "demo_uda_keeprandaugment", *SMALL]
+    given += [
+        "--data.root",
+        str(class_folders),
+        "--model",
+        "resnet18",
+        "--model_options",
+        "{norm_layer: groupnorm}",
+    ]
+    given += [
+        "--loss.threshold",
+        "0.12",
+        "--optim.lr",
+        "0.003",
+        "--max_steps",
+        "4",
+        "--guide.confident_only",
+        only,
+    ]
+    two = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    for name, launcher in (("one", []), ("two", two)):
+        command = [sys.executable, *launcher, *given, "--output", str(tmp_path / name)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, both = (last_row(tmp_path / name) for name in ("one", "two"))
+    assert one["mask_rate"] > 0
+    for name in ("loss", "supervised_loss", "consistency_loss", "mask_rate", "kept_saliency_share"):
+        assert one[name] == pytest.approx(both[name], rel=1e-3), name
