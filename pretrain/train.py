@@ -58,6 +58,7 @@ def train(config: Config) -> dict[str, Any]:
     from keepcore.run.folder import RunFolder
     from keepcore.run.images import Normalize
     from keepcore.run.loop import Job, Progress, fit
+    from keepcore.run.ranges import within
     from keepcore.run.seed import generator, seed_process
     from pretrain.data import open_source, synthetic_source
     from pretrain.evaluate import evaluate
@@ -69,6 +70,8 @@ def train(config: Config) -> dict[str, Any]:
     accelerator = build_accelerator(config)
     share = Share(accelerator.process_index, accelerator.num_processes)
     data = config.data
+    within(data, "data.", image_size=(1, None), eval_size=(0, None), padding=(0, None), hflip=(0, 1))
+    within(data, "data.", batch_size=(1, None), eval_batch_size=(1, None), workers=(0, None), jitter=(0, None))
     seed_process(config.seed, share.rank)
     source = (
         synthetic_source(data)

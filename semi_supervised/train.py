@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keepcore.run.cli import dump, parse
 from keepcore.run.errors import UserError, guard
+from keepcore.run.ranges import within
 from semi_supervised.config import RECIPES, Config
 from semi_supervised.grid import GRID
 
@@ -72,6 +73,7 @@ def train(config: Config) -> dict[str, Any]:
 
     accelerator, data = build_accelerator(config), config.data
     share = Share(accelerator.process_index, accelerator.num_processes)
+    check(config)
     opened = open_parts(data, config.seed)
     seed_process(config.seed, share.rank)
     loader = build_loader(data, opened, crops_of(config), config.seed, accelerator.device, share)
@@ -101,6 +103,22 @@ def train(config: Config) -> dict[str, Any]:
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)
     return fit(engine, job, config, folder)
+
+
+def check(config: Config) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        UserError: names the option.
+
+    Source: elementary.
+    """
+    within(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
+    within(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
+    within(config.data, "data.", labelled_batch=(1, 10**6), unlabelled_batch=(1, 10**6))
+    side, length = config.data.image_size, config.augment.length
+    if config.augment.op == "paste" and isinstance(length, int) and not 0 < length <= side:
+        raise UserError(f"augment.length: a box of {length} px does not fit inside an image of {side} px")
 
 
 def crops_of(config: Config) -> int:

@@ -81,19 +81,19 @@ def test_resuming_gives_the_run_that_was_not_interrupted(resident, class_folders
 
 
 @pytest.mark.slow
-def test_unlabelled_images_help_on_the_demo_set(demo, tmp_path):
-    """40 labels, 200 steps: UDA with KeepRandAugment beats training on the same labels alone."""
+def test_unlabelled_images_help_on_the_demo_set(tmp_path):
+    """40 labels, 200 steps: UDA beats training on the same labels alone (59 against 39 where this was written)."""
     from keepcore.run.demo import ensure
 
-    root = ensure(tmp_path / "demo")
-    recipe = ["--config", "demo_uda_keeprandaugment", "--device", "cpu", "--data.root", str(root), "--epochs", "2"]
-    accuracy = {}
-    for name, more in {"labels": ["--loss.weight", "0"], "uda": []}.items():
-        assert train.main([*recipe, "--output", str(tmp_path / name), *more]) == 0
-        accuracy[name] = last_row(tmp_path / name)["top1"]
-    splits = [torch.load(tmp_path / n / "last.pth", weights_only=True)["split"] for n in accuracy]
+    root, accuracy = ensure(tmp_path / "demo"), {}
+    options = ["--device", "cpu", "--data.root", str(root), "--epochs", "2", "--ema_decay", "0.95"]
+    for recipe in ("demo_labels_only", "demo_uda"):
+        more = ["--data.unlabelled_batch", "64", "--output", str(tmp_path / recipe)]
+        assert train.main(["--config", recipe, *options, *more]) == 0
+        accuracy[recipe] = last_row(tmp_path / recipe)["top1"]
+    splits = [torch.load(tmp_path / name / "last.pth", weights_only=True)["split"] for name in accuracy]
     assert splits[0] == splits[1]
-    assert accuracy["uda"] > accuracy["labels"] + 3
+    assert accuracy["demo_uda"] > accuracy["demo_labels_only"] + 5
 
 
 @pytest.mark.slow
@@ -122,7 +122,13 @@ def test_listing_shows_table_9(capsys, tmp_path):
         (["--data.labels", "7"], "data.labels: 7 labels do not divide among 10 classes"),
         (["--data.labels", "50"], "class 0 has 4 images, 5 are asked for"),
         (["--data.unlabelled_batch", "500"], "500 is more than the 40 unlabelled images"),
-        (["--data.steps_per_epoch", "0"], "all must be positive"),
+        (["--data.steps_per_epoch", "0"], "data.steps_per_epoch must be in [1,"),
+        (["--data.image_size", "-1"], "data.image_size must be in [4, 4096], got -1"),
+        (["--data.image_size", "100000"], "data.image_size must be in"),
+        (["--data.eval_batch_size", "0"], "data.eval_batch_size must be at least 1"),
+        (["--data.workers", "-1"], "data.workers must be at least 0"),
+        (["--data.hflip", "2"], "data.hflip must be in [0, 1]"),
+        (["--data.image_size", "8", "--data.padding", "0"], "a box of 16 px does not fit inside an image of 8 px"),
         (["--loss.tsa", "square"], "loss.tsa must be one of none"),
         (["--augment.op", "cutout"], "op paste and score max, got cutout"),
         (["--guide.model", "ema", "--ema_decay", "0"], "needs an averaged network"),
