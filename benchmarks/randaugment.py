@@ -3,7 +3,7 @@
 
     python benchmarks/randaugment.py [--batch 448] [--side 32] [--device cuda] [--out RESULT.json]
 
-On the CPU torchvision runs in as many processes as ours has threads; it gets Pillow images and uint8 tensors,
+On the CPU both run in one process of one thread per core; torchvision gets Pillow images and uint8 tensors,
 whichever is faster counts. On a GPU it gets uint8 tensors that are there already. Medians of interleaved rounds;
 ratios are within one round.
 """
@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+KINDS = ("ours", "pillow", "tensors")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
@@ -30,12 +33,14 @@ def images(batch: int, side: int):
     return (torch.nn.functional.interpolate(small, size=(side, side), mode="bicubic") * 255).clamp(0, 255).byte()
 
 
-def one_by_one(batch: int, side: int, kind: str, repeats: int) -> float:
-    """Seconds a batch of torchvision's transform in this process."""
+def alone(batch: int, side: int, kind: str, repeats: int) -> float:
+    """Seconds a batch in this process on one thread: ours, or torchvision's transform image by image."""
     import torch
     from torchvision.transforms import v2
 
     torch.set_num_threads(1)
+    if kind == "ours":
+        return batch / ours(batch, side, "cpu", repeats)
     policy, given = v2.RandAugment(2, 9, fill=[125, 123, 114]), list(images(batch, side))
     if kind == "pillow":
         given = [v2.functional.to_pil_image(image) for image in given]
@@ -46,11 +51,9 @@ def one_by_one(batch: int, side: int, kind: str, repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def theirs_on_cpu(
-    batch: int, side: int, kind: str, pool: ProcessPoolExecutor, threads: int, repeats: int
-) -> float:
+def on_cpu(batch: int, side: int, kind: str, pool, cores: int, repeats: int) -> float:
     """Images a second of all processes together."""
-    jobs = [pool.submit(one_by_one, batch, side, kind, repeats) for _ in range(threads)]
+    jobs = [pool.submit(alone, batch, side, kind, repeats) for _ in range(cores)]
     return sum(batch / job.result() for job in jobs)
 
 
@@ -100,25 +103,22 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    import torch
 
     from keepcore.run.folder import provenance
 
-    threads, found = torch.get_num_threads(), []
-    with ProcessPoolExecutor(threads) as pool:
+    cores, found = len(os.sched_getaffinity(0)), []
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
         for _ in range(given.rounds):
-            row = {"ours": ours(given.batch, given.side, given.device, given.repeats)}
+            sizes = (given.batch, given.side)
             if given.device == "cuda":
-                row["torchvision, tensors"] = theirs_on_gpu(given.batch, given.side, given.device, 1)
+                row = {"ours": ours(*sizes, "cuda", given.repeats)}
+                row["torchvision, tensors"] = theirs_on_gpu(*sizes, given.device, 1)
             else:
-                for kind in ("pillow", "tensors"):
-                    row[f"torchvision, {kind}"] = theirs_on_cpu(
-                        given.batch, given.side, kind, pool, threads, given.repeats
-                    )
+                row = {kind: on_cpu(*sizes, kind, pool, cores, given.repeats) for kind in KINDS}
             best = max(value for name, value in row.items() if name != "ours")
             found.append(row | {"ratio": row["ours"] / best})
     result = {name: round(statistics.median(row[name] for row in found), 1) for name in found[0]}
-    result |= {"batch": given.batch, "side": given.side, "device": given.device, "threads": threads}
+    result |= {"batch": given.batch, "side": given.side, "device": given.device, "cores": cores}
     print(json.dumps(result))
     if given.out:
         about = {key: value for key, value in provenance().items() if key != "command"}

@@ -303,8 +303,8 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
             str(len(result.last)),
             *(logs.get(name, "-") for name in columns.values()),
         )
-    console = Console()
-    Console(width=max(console.width, 120)).print(table)
+    natural = Console(width=1000).measure(table).maximum  # numbers are not cut off where the terminal is narrow
+    Console(width=max(Console().width, natural)).print(table)
 
 
 def write_json(
