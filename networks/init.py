@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 
@@ -13,3 +16,17 @@ def init_convolutions(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def taken(options: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+    """Take the options that a network has; timm's own, which it gives to every network, are left out.
+
+    Raises:
+        TypeError: one that it has not.
+
+    Source: elementary.
+    """
+    foreign = sorted(set(options) - set(known) - {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
+    if foreign:
+        raise TypeError(f"unknown option {foreign[0]!r}; there are {', '.join(known)}")
+    return {key: options[key] for key in known if key in options}

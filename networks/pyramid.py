@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions
+from networks.init import init_convolutions, taken
 from networks.shake import ShakeDrop
 
 EXPANSION = 4
@@ -114,4 +114,4 @@ def pyramidnet_272_shakedrop(pretrained: bool = False, **kwargs: Any) -> Pyramid
     if pretrained:
         raise ValueError("pyramidnet_272_shakedrop has no pretrained weights: pass pretrained=False")
     known = ("depth", "alpha", "final_keep", "num_classes", "in_chans")
-    return PyramidNet(**{"depth": 272, "alpha": 200, **{key: kwargs[key] for key in known if key in kwargs}})
+    return PyramidNet(**{"depth": 272, "alpha": 200, **taken(kwargs, known)})

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions
+from networks.init import init_convolutions, taken
 from networks.shake import ShakeShake
 
 
@@ -120,10 +120,8 @@ class ShakeShakeNet(nn.Module):
 def _make(depth: int, width: int, pretrained: bool, options: dict[str, Any]) -> ShakeShakeNet:
     if pretrained:
         raise ValueError("Shake-Shake has no pretrained weights: pass pretrained=False")
-    known = ("num_classes", "in_chans")
-    return ShakeShakeNet(
-        depth, options.get("width", width), **{key: options[key] for key in known if key in options}
-    )
+    chosen = taken(options, ("width", "num_classes", "in_chans"))
+    return ShakeShakeNet(depth, chosen.pop("width", width), **chosen)
 
 
 @register_model

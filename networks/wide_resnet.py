@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions
+from networks.init import init_convolutions, taken
 
 
 class Block(nn.Module):
@@ -115,8 +115,7 @@ def _make(depth: int, widen: int, pretrained: bool, options: dict[str, Any]) -> 
     if pretrained:
         raise ValueError(f"wrn_{depth}_{widen} has no pretrained weights: pass pretrained=False")
     known = ("depth", "widen", "num_classes", "in_chans", "drop_rate", "bn_momentum", "slope")
-    chosen = {key: options[key] for key in known if key in options}
-    return WideResNet(**{"depth": depth, "widen": widen, **chosen})
+    return WideResNet(**{"depth": depth, "widen": widen, **taken(options, known)})
 
 
 @register_model

@@ -25,7 +25,7 @@ from semi_supervised.split import Endless, fingerprint, labelled_subset, read_in
 
 MEAN, STD = (0.49139968, 0.48215841, 0.44653091), (0.24703223, 0.24348513, 0.26158784)
 RESIDENT_LIMIT = 2**30
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
 class Photos(Dataset[Any]):
@@ -40,7 +40,8 @@ class Photos(Dataset[Any]):
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise UserError(f"data.unlabelled_root: no folder {root}")
-        self.paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        self.paths = sorted(p for p in found if not any(n.startswith(".") for n in p.relative_to(root).parts))
         if not self.paths:
             raise UserError(f"data.unlabelled_root: no image ({', '.join(SUFFIXES)}) in {root}")
         self.targets = [-1] * len(self.paths)
@@ -85,12 +86,13 @@ def open_source(data: Data) -> Source:
     return opener(Path(data.root).expanduser())
 
 
-def open_parts(data: Data, seed: int) -> Opened:
+def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
     """Open a data set and take the labels off most of it.
 
     Args:
         data: of the run.
         seed: of the run.
+        unlabelled: whether the unlabelled images are wanted.
 
     Raises:
         UserError: see :func:`open_source`; a split that cannot be made; a batch larger than the unlabelled set.
@@ -100,21 +102,23 @@ def open_parts(data: Data, seed: int) -> Opened:
     source = open_source(data)
     labels = labels_of(source.train)
     chosen = (
-        read_indices(Path(data.label_file), labels)
+        read_indices(Path(data.label_file).expanduser(), labels)
         if data.label_file
         else labelled_subset(labels, data.labels, seed if data.split_seed < 0 else data.split_seed)
     )
-    unlabelled: Any = source.train
-    if data.unlabelled_root:
-        unlabelled = Photos(Path(data.unlabelled_root).expanduser())
+    many: Any = source.train
+    if not unlabelled:
+        pass
+    elif data.unlabelled_root:
+        many = Photos(Path(data.unlabelled_root).expanduser())
     elif not data.include_labelled:
-        unlabelled = take(source.train, sorted(set(range(len(labels))) - set(chosen)))
-    if data.unlabelled_batch > len(unlabelled):
+        many = take(source.train, sorted(set(range(len(labels))) - set(chosen)))
+    if unlabelled and data.unlabelled_batch > len(many):
         raise UserError(
-            f"data.unlabelled_batch: {data.unlabelled_batch} is more than the {len(unlabelled)} unlabelled images"
+            f"data.unlabelled_batch: {data.unlabelled_batch} is more than the {len(many)} unlabelled images"
         )
     split = {"hash": fingerprint(chosen), "indices": chosen}
-    return Opened(take(source.train, chosen), unlabelled, source.val, source.classes, split)
+    return Opened(take(source.train, chosen), many, source.val, source.classes, split)
 
 
 def take(images: Any, indices: Sequence[int]) -> Any:

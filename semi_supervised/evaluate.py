@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import guard
+from keepcore.run.errors import UserError, guard
 from semi_supervised.config import Data
 
 if TYPE_CHECKING:
@@ -80,9 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         trained = load_trained(config.checkpoint)
         data = replace(trained.config.data, root=config.root or trained.config.data.root)
         accelerator = build_accelerator(Run(device=config.device))
-        numbers: dict[str, Any] = evaluate(
-            trained.model.to(accelerator.device), open_source(data).val, data, accelerator
-        )
+        source = open_source(data)
+        if json.dumps(source.classes) != trained.content["classes"]:
+            raise UserError(f"{trained.path} has other classes than {data.root or data.dataset}")
+        model = trained.model.to(accelerator.device)
+        numbers: dict[str, Any] = evaluate(model, source.val, data, accelerator)
         if Path(config.checkpoint).is_dir():
             numbers["top1_median_last20"] = median_of_last(Path(config.checkpoint))
         print(json.dumps({"checkpoint": str(trained.path), "epoch": trained.content["epoch"], **numbers}))

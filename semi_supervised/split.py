@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from keepcore.run.errors import UserError, one_line
 from keepcore.run.seed import generator
+
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    MemoryError,
+    OSError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 
 
 def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
@@ -66,15 +80,10 @@ def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
     if not path.is_file():
         raise UserError(f"data.label_file: no file {path}")
     try:
-        if path.suffix == ".npy":
-            found = np.load(path, allow_pickle=False).ravel().tolist()
-        elif path.suffix == ".json":
-            found = json.loads(path.read_text())
-        else:
-            found = [float(word) for word in path.read_text().replace(",", " ").split()]
+        found = _numbers(path)
         indices = sorted(int(value) for value in found)
         whole = all(float(value).is_integer() for value in found)
-    except (OSError, ValueError, TypeError) as error:
+    except (*UNREADABLE, zipfile.BadZipFile) as error:
         raise UserError(f"data.label_file: {path} holds no list of indices: {one_line(error)}") from error
     if not indices or not whole:
         raise UserError(f"data.label_file: {path} must hold whole numbers, at least one")
@@ -88,6 +97,22 @@ def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
     if absent:
         raise UserError(f"data.label_file: {path}: class {absent[0]} has no labelled image")
     return indices
+
+
+def _numbers(path: Path) -> list[Any]:
+    kind = path.suffix.lower()
+    if kind == ".npy":
+        array = np.load(path, allow_pickle=False)
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"it is an array of {array.dtype}, not of indices")
+        values: list[Any] = array.ravel().tolist()
+        return values
+    if kind == ".json":
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(content, list) or not all(type(value) in (int, float) for value in content):
+            raise TypeError("it is no list of numbers")
+        return content
+    return [float(word) for word in path.read_text(encoding="utf-8-sig").replace(",", " ").split()]
 
 
 def fingerprint(indices: Sequence[int]) -> str:

@@ -74,7 +74,7 @@ def train(config: Config) -> dict[str, Any]:
     accelerator, data = build_accelerator(config), config.data
     share = Share(accelerator.process_index, accelerator.num_processes)
     check(config)
-    opened = open_parts(data, config.seed)
+    opened = open_parts(data, config.seed, unlabelled=crops_of(config) > 0)
     seed_process(config.seed, share.rank)
     loader = build_loader(data, opened, crops_of(config), config.seed, accelerator.device, share)
     engine = build_engine(config, accelerator, build_model(config, len(opened.classes)), len(loader))
@@ -102,6 +102,8 @@ def train(config: Config) -> dict[str, Any]:
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)
+    if folder.resumes:
+        same_split(folder.last, opened.split["hash"])
     return fit(engine, job, config, folder)
 
 
@@ -115,10 +117,27 @@ def check(config: Config) -> None:
     """
     within(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
     within(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
+    within(config.strong, "strong.", num_ops=(0, 100), cutout=(0, 4096))
     within(config.data, "data.", labelled_batch=(1, 10**6), unlabelled_batch=(1, 10**6))
     side, length = config.data.image_size, config.augment.length
     if config.augment.op == "paste" and isinstance(length, int) and not 0 < length <= side:
         raise UserError(f"augment.length: a box of {length} px does not fit inside an image of {side} px")
+
+
+def same_split(last: Path, wanted: str) -> None:
+    """Refuse to go on with other labelled images than those that a run began with.
+
+    Raises:
+        UserError: another split.
+
+    Source: elementary.
+    """
+    from keepcore.run import checkpoint
+
+    content = checkpoint.load(last)
+    checkpoint.expect(content, last, "semi_supervised.train", split=str)
+    if json.loads(content["split"])["hash"] != wanted:
+        raise UserError(f"{last} has other labelled images: give its --data.labels, --seed, label_file")
 
 
 def crops_of(config: Config) -> int:

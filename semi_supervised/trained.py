@@ -47,7 +47,7 @@ def load_trained(checkpoint_or_run: str) -> Trained:
     path = path / "last.pth" if path.is_dir() else path
     content = checkpoint.load(path)
     checkpoint.expect(content, path, "semi_supervised.train", split=str, arch=str, num_classes=int, options=str)
-    checkpoint.expect(content, path, "semi_supervised.train", config=str, epoch=int, state_dict=dict)
+    checkpoint.expect(content, path, "semi_supervised.train", config=str, epoch=int, state_dict=dict, classes=str)
     model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
     checkpoint.load_weights(model, content.get("state_dict_ema", content["state_dict"]), path)
     return Trained(path, content, from_yaml(Config, content["config"]), model.eval())

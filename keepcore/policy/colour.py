@@ -158,8 +158,6 @@ def _put(values_P: Tensor, like: Tensor) -> Tensor:
 
 
 def _grey(images_PCHW: Tensor) -> Tensor:
-    if images_PCHW.shape[1] == 1:
-        return images_PCHW.float()
     red, green, blue = images_PCHW.float().unbind(1)
     return (red * 0.2989).add(green, alpha=0.587).add(blue, alpha=0.114).floor().unsqueeze(1)
 

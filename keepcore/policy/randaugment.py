@@ -71,6 +71,10 @@ class RandAugment:
                 f"level must be in {int(self.random_level)}-{self._space.top} on the scale {self.space}, "
                 f"got {self.level}"
             )
+        if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
+            raise ValueError(f"fill must be 3 values in 0-255, got {self.fill}")
+        if self.random_level and self.level != int(self.level):
+            raise ValueError(f"level must be a whole number where it is drawn, got {self.level}")
         if not 0.0 <= self.prob <= 1.0:
             raise ValueError(f"prob must be in [0, 1], got {self.prob}")
 
@@ -93,7 +97,7 @@ class RandAugment:
         """Augment one batch.
 
         Args:
-            images_BCHW: uint8, 1 or 3 channels; never written to.
+            images_BCHW: uint8, 3 channels; never written to.
             generator: on the CPU; None: torch's global one.
             share: of this process in a batch of several, whose generators are in the same state.
 
@@ -101,15 +105,17 @@ class RandAugment:
             images_BCHW, uint8.
 
         Raises:
-            ValueError: not uint8, or not B x 1 or 3 x H x W.
+            ValueError: not uint8, or not B x 3 x H x W.
 
         Source: as the class.
         """
-        if images_BCHW.dtype != torch.uint8 or images_BCHW.ndim != 4 or images_BCHW.shape[1] not in (1, 3):
+        if images_BCHW.dtype != torch.uint8 or images_BCHW.ndim != 4 or images_BCHW.shape[1] != 3:
             raise ValueError(
                 f"images must be uint8 B x 3 x H x W, got {images_BCHW.dtype} {tuple(images_BCHW.shape)}"
             )
         own = len(images_BCHW)
+        if own == 0:
+            return images_BCHW.clone()
         draws = self.draw(own * share.processes, *images_BCHW.shape[-2:], generator=generator)
         mine = slice(share.rank * own, (share.rank + 1) * own)
         return self.apply(images_BCHW, PolicyDraws(*(each[:, mine] for each in draws)))

@@ -37,6 +37,8 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path, self.writes, self.resumes = path, writes, False
         self._board: Any = None
+        self._postponed: Run | None = None  # until the first step: an older run survives what fails before it
+        self._kept_epochs = 0
 
     @property
     def last(self) -> Path:
@@ -67,22 +69,33 @@ class RunFolder:
         if begins and (self.last.is_file() or self.rows()):
             raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
         self.path.mkdir(parents=True, exist_ok=True)
-        if not self.resumes:
-            metrics.write_text("")
+        self._postponed = config
+        if not self.resumes and not metrics.is_file():
+            self.begin()
+
+    def keep_until(self, epoch: int) -> None:
+        """Say up to which epoch a resumed run keeps its rows; the others are dropped once it begins."""
+        self._kept_epochs = epoch
+
+    def begin(self) -> None:
+        """Write config and versions, clear away what is replaced: after the first step; later calls do nothing."""
+        config, self._postponed = self._postponed, None
+        if config is None:
+            return
+        if self.resumes:
+            self.drop_rows_after(self._kept_epochs)
+        else:
+            (self.path / METRICS).write_text("")
             for stale in (self.last, self.best):
                 stale.unlink(missing_ok=True)
-            self.describe(config)
-
-    def describe(self, config: Run) -> None:
-        """Write the config and versions; a resumed run does so once its checkpoint has been read."""
-        if self.writes:
-            (self.path / "config.yaml").write_text(dump(config))
-            (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+        (self.path / "config.yaml").write_text(dump(config))
+        (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
 
     def log(self, row: dict[str, float | int | str], step: int) -> None:
         """Append one row to metrics.jsonl (strict JSON: NaN becomes null) and TensorBoard."""
         if not self.writes:
             return
+        self.begin()
         clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         with (self.path / METRICS).open("a") as file:
             file.write(json.dumps(clean) + "\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from keepcore.run.errors import UserError, nearest
+from keepcore.run.errors import UserError, nearest, one_line
 
 METRICS = ("top1", "seconds", "minutes")
 FIELDS = {"title", "seeds", "data", "metric", "blocks"}
@@ -98,7 +98,20 @@ def read_table(path: Path, program: str) -> list[Cell]:
 
     Source: elementary.
     """
-    content = yaml.safe_load(path.read_text())
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {one_line(error)}") from error
+    try:
+        return _cells(path, program, content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is no table: a block, row, column or number is not where it belongs") from error
+
+
+def _cells(path: Path, program: str, content: Any) -> list[Cell]:
+    """Read the content of a grid file."""
     if not isinstance(content, dict) or "blocks" not in content or set(content) - FIELDS:
         raise UserError(f"{path} is no table: expected {', '.join(sorted(FIELDS))}")
     if content.get("metric", "top1") not in METRICS:

@@ -109,12 +109,12 @@ def fit(engine: Engine, job: Job, config: Run, folder: RunFolder) -> dict[str, A
     """
     means = Means()
     position = load_state(engine, folder, means) if folder.resumes else Position()
-    if folder.resumes:
-        folder.describe(config)
-    rows = folder.rows()
+    rows = folder.rows() if folder.resumes else []
     row: dict[str, Any] = rows[-1] if rows else {}
     planned = len(job.loader) * config.epochs
     total = min(planned, config.max_steps) if config.max_steps else planned
+    if position.steps > total:
+        raise UserError(f"{folder.last} is at step {position.steps}, the run would end at {total}: raise --epochs")
     main = engine.accelerator.is_main_process
     with Line(total, position.steps, shows=main) as line, StopSignal(engine.accelerator) as stop:
         line.say(f"{total - position.steps} steps, {config.epochs} epochs -> {folder.path}")
@@ -164,6 +164,7 @@ class _Epoch:
         batches = on_device(self.job.loader, engine.accelerator.device)
         for batch, last in _mark_last(meter.timed(batches)):
             updated = self._step(batch, last, meter)
+            self.folder.begin()
             looks = position.steps % self.config.log_every == 0
             self.line.step(_look(self.means, meter, engine, position) if looks else None)
             if not last and updated and self._stops(meter, looks):
@@ -227,8 +228,8 @@ def _look(means: Means, meter: Meter, engine: Engine, position: Position) -> str
     loss = means.tensor()[0].item()
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss} near step {position.steps}: last.pth holds the last good state; "
-            "lower --optim.lr, or clip with --optim.clip_grad"
+            f"the loss is {loss} near step {position.steps}: lower --optim.lr, or clip with --optim.clip_grad; "
+            "a last.pth in the run folder holds the last good state"
         )
     rate = meter.images_per_second * engine.accelerator.num_processes
     return f"loss {loss:.3f}  lr {engine.lr:.2g}  {rate:.0f} images/s  {meter.wait_share:.0%} waiting for data"

@@ -8,7 +8,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from keepcore.run.errors import UserError, nearest
+from keepcore.run.errors import UserError, nearest, one_line
 
 
 def create_network(name: str, num_classes: int, options: Mapping[str, Any], field: str = "model") -> nn.Module:
@@ -29,6 +29,6 @@ def create_network(name: str, num_classes: int, options: Mapping[str, Any], fiel
         raise UserError(f"{field}: unknown model {name!r}{nearest(name, timm.list_models())}")
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
-    except TypeError as error:
-        raise UserError(f"{field}: {name} does not take these options: {error}") from error
+    except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, OSError) as error:
+        raise UserError(f"{field}: {name} does not take these options: {one_line(error)}") from error
     return model

@@ -137,6 +137,10 @@ def reproduce(suite: Suite, config: ReproduceConfig) -> int:
             done = sum(is_finished(folder) for folder in runs[cell.name])
             print(f"{cell.name:64} paper {cell.paper or '-':9} {done}/{len(runs[cell.name])} runs")
         return 0
+    if config.json_file:
+        from keepcore.run.checkpoint import check_target
+
+        check_target(Path(config.json_file))
     failed = _run_missing(suite, config, cells, homes)
     results = {cell.name: collect(cell, runs[cell.name]) for cell in cells}
     print_table(cells, results, suite.columns)
@@ -151,10 +155,13 @@ def _seeds(config: ReproduceConfig, cell: Cell) -> list[int]:
     if not config.seeds:
         return list(range(cell.seeds))
     try:
-        ends = [part.split("-") for part in config.seeds.split(",")]
-        return sorted({seed for part in ends for seed in range(int(part[0]), int(part[-1]) + 1)})
+        ends = [[int(end) for end in part.split("-", 1)] for part in config.seeds.split(",")]
+        found = sorted({seed for part in ends for seed in range(part[0], min(part[-1], part[0] + 999) + 1)})
     except ValueError as error:
         raise UserError(f"seeds must look like 0-4 or 0,2, got {config.seeds!r}") from error
+    if not found:
+        raise UserError(f"seeds must look like 0-4 or 0,2, got {config.seeds!r}")
+    return found
 
 
 def is_finished(folder: Path) -> bool:

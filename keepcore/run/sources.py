@@ -94,7 +94,10 @@ def _cifar10(root: Path) -> Source:
         names = tuple((root / "cifar-10-batches-bin" / "batches.meta.txt").read_text().split())
         return Source(train, val, names, CIFAR_MEAN, CIFAR_STD)
     if (root / "cifar-10-batches-py").is_dir():
-        sets = [CIFAR10(str(root), train=part) for part in (True, False)]
+        try:
+            sets = [CIFAR10(str(root), train=part) for part in (True, False)]
+        except (RuntimeError, OSError, ValueError, LookupError) as error:
+            raise UserError(f"data.root: {root}/cifar-10-batches-py is damaged or not complete") from error
         records = [Records(part.data, part.targets) for part in sets]
         return Source(records[0], records[1], tuple(sets[0].classes), CIFAR_MEAN, CIFAR_STD)
     if (root / "train").is_dir():
@@ -108,11 +111,15 @@ def _cifar10(root: Path) -> Source:
 
 def _binary(files: list[Path]) -> Records:
     """Read CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
+    if not files or not all(file.is_file() and file.stat().st_size for file in files):
+        raise UserError("data.root: cifar-10-batches-bin/ must hold data_batch_1.bin and on, and test_batch.bin")
     content = [np.fromfile(file, np.uint8) for file in files]
     for file, part in zip(files, content, strict=True):
         if len(part) % 3073:
             raise UserError(f"{file} is truncated: {len(part)} bytes are no multiple of 3,073")
     rows = np.concatenate(content).reshape(-1, 3073)
+    if rows[:, 0].max() > 9:
+        raise UserError(f"{files[0].parent} holds the label {rows[:, 0].max()}: is it another data set?")
     images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Records(np.ascontiguousarray(images), rows[:, 0].astype(int).tolist())
 

@@ -11,7 +11,7 @@ import torch
 
 from keepcore.run import checkpoint
 from keepcore.run.engine import Engine
-from keepcore.run.errors import UserError
+from keepcore.run.errors import UserError, one_line
 from keepcore.run.folder import RunFolder, provenance
 from keepcore.run.means import Means
 from keepcore.run.seed import random_state, restore_random_state
@@ -98,6 +98,8 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> Position:
     if "resume" not in content:
         raise UserError(f"{folder.last} holds weights only and cannot be resumed")
     saved = content["resume"]
+    wanted = {"model": dict, "optimizers": list, "ranks": list, "position": dict}
+    checkpoint.expect(saved if isinstance(saved, dict) else {}, folder.last, "a training that goes on", **wanted)
     checkpoint.load_weights(engine.bare, saved["model"], folder.last)
     if engine.ema is not None:
         if saved["ema"] is None:
@@ -106,8 +108,8 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> Position:
     try:
         for optimizer, state in zip(engine.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    except ValueError as error:
-        raise UserError(f"{folder.last} is of another optimizer: {error}") from error
+    except (ValueError, LookupError) as error:
+        raise UserError(f"{folder.last} is of another optimizer: {one_line(error)}") from error
     if engine.accelerator.scaler is not None and saved["scaler"] is not None:
         engine.accelerator.scaler.load_state_dict(saved["scaler"])
     rank = engine.accelerator.process_index
@@ -115,7 +117,7 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> Position:
         restore_random_state(saved["ranks"][rank], engine.generators)
         means.restore(saved["ranks"][rank]["means"], engine.accelerator.device)
     position = Position(**saved["position"])
-    folder.drop_rows_after(position.epoch)
+    folder.keep_until(position.epoch)
     return position
 
 

@@ -192,6 +192,9 @@ def test_close_to_pillow():
         ({"level": 0, "random_level": True}, "1-30"),
         ({"num_ops": -1}, "num_ops"),
         ({"prob": 1.5}, "prob"),
+        ({"fill": (0,)}, "fill must be 3 values"),
+        ({"fill": (-1, 0, 0)}, "fill must be 3 values"),
+        ({"level": 5.5, "random_level": True}, "whole number"),
     ],
 )
 def test_mistakes(options, message):
@@ -200,5 +203,7 @@ def test_mistakes(options, message):
 
 
 def test_images_must_be_uint8():
-    with pytest.raises(ValueError, match="uint8"):
-        RandAugment()(torch.rand(2, 3, 8, 8))
+    for wrong in (torch.rand(2, 3, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match="uint8 B x 3"):
+            RandAugment()(wrong)
+    assert RandAugment()(torch.zeros(0, 3, 8, 8, dtype=torch.uint8)).shape == (0, 3, 8, 8)

@@ -185,3 +185,59 @@ def test_two_processes_give_the_run_of_one(only, class_folders, tmp_path):
     assert one["mask_rate"] > 0
     for name in ("loss", "supervised_loss", "consistency_loss", "mask_rate", "kept_saliency_share"):
         assert one[name] == pytest.approx(both[name], rel=1e-3), name
+
+
+def test_a_run_survives_what_fails_before_the_first_step(class_folders, tmp_path, capsys):
+    output = tmp_path / "run"
+    assert run("demo_uda_keeprandaugment", class_folders, output) == 0
+    before = {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()}
+    for wrong in (["--augment.bn", "x"], ["--augment.scale", "100"], ["--model_options", "{in_chans: 1}"]):
+        try:
+            assert run("demo_uda_keeprandaugment", class_folders, output, "--overwrite", *wrong) == 2
+        except RuntimeError:
+            assert "in_chans" in wrong[1]  # torch's own words: the images have 3 channels
+        assert {path.name: path.read_bytes() for path in output.iterdir() if path.is_file()} == before
+    assert run("demo_uda_keeprandaugment", class_folders, output, "--overwrite", "--seed", "3") == 0
+    assert len((output / "metrics.jsonl").read_text().splitlines()) == 1
+    assert "seed: 3" in (output / "config.yaml").read_text()
+    assert (output / "last.pth").read_bytes() != before["last.pth"]
+
+
+def test_resuming_something_else_is_refused(class_folders, tmp_path, capsys):
+    output, cut = tmp_path / "run", ["--data.steps_per_epoch", "3"]
+    assert run("demo_uda_keeprandaugment", class_folders, output, *cut) == 0
+    before = (output / "config.yaml").read_text(), (output / "metrics.jsonl").read_text()
+    wrong = {
+        "has other labelled images": ["--data.labels", "10", "--max_steps", "4"],
+        "is at step 2, the run would end at 1": ["--max_steps", "1"],
+        "is of another optimizer": ["--optim.name", "adamw", "--max_steps", "4"],
+    }
+    for message, options in wrong.items():
+        capsys.readouterr()
+        assert run("demo_uda_keeprandaugment", class_folders, output, *cut, "--resume", *options) == 2
+        assert message in capsys.readouterr().err
+        assert ((output / "config.yaml").read_text(), (output / "metrics.jsonl").read_text()) == before
+
+
+def test_evaluating_on_other_classes_is_refused(class_folders, tmp_path, capsys):
+    import shutil
+
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run") == 0
+    other = tmp_path / "other"
+    shutil.copytree(class_folders, other)
+    for part in ("train", "val"):
+        (other / part / "0").rename(other / part / "zero")
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "run"), "--root", str(other), "--device", "cpu"]) == 2
+    assert "has other classes than" in capsys.readouterr().err
+
+
+def test_labels_alone_do_not_look_at_the_unlabelled_images(class_folders, tmp_path):
+    options = ["--loss.weight", "0", "--data.unlabelled_root", "/nowhere"]
+    assert run("demo_labels_only", class_folders, tmp_path / "run", *options) == 0
+
+
+def test_a_misspelt_option_of_the_network_is_told(class_folders, tmp_path, capsys):
+    options = ["--model_options", "{bn_momentun: 0.1}"]
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *options) == 2
+    assert "unknown option 'bn_momentun'" in capsys.readouterr().err

@@ -53,6 +53,11 @@ def test_index_lists_of_others(tmp_path):
         ("a.txt", "-1 0", "index -1 is outside"),
         ("a.txt", "0 1 1", "index 1 is there twice"),
         ("a.txt", "0 1 2", "class 3 has no labelled image"),
+        ("a.txt", "inf", "no list of indices"),
+        ("a.json", "[1e400]", "no list of indices"),
+        ("a.json", "[" * 200_000, "no list of indices"),
+        ("a.npy", "", "no list of indices"),
+        ("a.npy", "PK", "no list of indices"),
     ],
 )
 def test_damaged_index_lists(name, content, message, tmp_path):
@@ -150,6 +155,8 @@ def test_unlabelled_images_without_classes(class_folders, tmp_path):
     for number in range(6):
         Image.new("RGB", (20 + number, 17)).save(tmp_path / "deep" / "er" / f"{number}.png")
     data = Data("folder", str(class_folders), labels=10, unlabelled_root=str(tmp_path), unlabelled_batch=6)
+    (tmp_path / "._0.png").write_bytes(b"resource fork")
+    (tmp_path / "folder.png").mkdir()
     opened = open_parts(data, 0)
     assert len(opened.unlabelled) == 6
     assert opened.unlabelled[0][1] == -1
