@@ -51,15 +51,17 @@ def draw_views(config: PicturesConfig) -> None:
     import torch
 
     from keepcore.keep import Share
+    from keepcore.run.checkpoint import check_target
     from keepcore.run.images import Normalize
+    from keepcore.run.ranges import within
     from keepcore.run.sheets import boxed, heat, picture, save_picture, sheet
     from semi_supervised.data import MEAN, STD, Crops, open_parts
     from semi_supervised.losses import pseudo_target
     from semi_supervised.strong import build_strong
     from semi_supervised.trained import load_trained
 
-    if config.columns < 1:
-        raise UserError(f"columns must be at least 1, got {config.columns}")
+    within(config, columns=(1, 200), seed=(0, 2**62))
+    check_target(Path(config.out))
     trained = load_trained(config.checkpoint)
     recipe, model = trained.config, trained.model
     if recipe.augment.op == "none":

@@ -107,7 +107,7 @@ def save_picture(image: Image.Image, path: Path) -> None:
     from keepcore.run.errors import UserError
 
     kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
+    if kind not in Image.SAVE:  # Pillow reads more formats than it writes
         raise UserError(f"{path}: no picture format has the suffix {path.suffix!r}: .png, .jpg")
     with replacing(path) as file:
         image.save(file, kind)
