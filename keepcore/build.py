@@ -39,10 +39,12 @@ def build_saliency(config: KeepConfig) -> SaliencyFn:
     """Build the saliency function of a config: score, then scale.
 
     Raises:
-        ValueError: unknown score, or scale not positive.
+        ValueError: unknown score, or scale not positive, or above 4, where a batch would not fit into any memory.
 
     Source: Gong et al., CVPR 2021, Secs. 3 and 3.1.
     """
+    if config.scale > 4.0:
+        raise ValueError(f"scale must be at most 4, got {config.scale}")
     saliency: SaliencyFn = partial(input_gradient, score=choose(SCORES, config.score, "score"))
     return saliency if config.scale == 1.0 else at_scale(saliency, config.scale)
 

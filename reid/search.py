@@ -96,7 +96,7 @@ def search(config: SearchConfig) -> list[dict[str, Any]]:
     from keepcore.run.ranges import within
     from reid.trained import load_trained
 
-    within(config, top=(1, None), batch_size=(1, None), workers=(0, None), threshold=(-1, 1))
+    within(config, top=(1, None), batch_size=(1, None), workers=(0, None), threshold=(-1, None))
     check_targets(config.json_file, config.picture, inputs=(config.query, config.gallery))
     trained = load_trained(config.checkpoint)
     queries = photographs(Path(config.query))
