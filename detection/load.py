@@ -18,6 +18,7 @@ import yaml
 from torch import Tensor
 
 from detection.pickles import read_pickle
+from keepcore.run import checkpoint
 from keepcore.run.errors import UserError, one_line
 
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
@@ -108,7 +109,7 @@ def find(path: Path) -> Path:
 
     Source: elementary.
     """
-    path = path / "last.pth" if path.is_dir() else path
+    path = checkpoint.newest(path)
     if not path.is_file():
         raise UserError(f"no file {path}")
     return path

@@ -15,10 +15,11 @@ from torchvision.transforms import v2
 
 from keepcore import TwoViews
 from keepcore.build import choose
+from keepcore.policy.randaugment import MEAN_COLOUR
 from keepcore.run.errors import UserError, one_line
 from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD
 from keepcore.run.sources import SOURCES, Records, Source
-from pretrain.baselines.randaugment import MEAN_COLOUR, rand_augment
+from pretrain.baselines.randaugment import rand_augment
 from pretrain.config import Data, Policy
 
 ON_CORRUPT = ("fail", "skip")

@@ -55,8 +55,7 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
 
     Source: elementary.
     """
-    path = Path(checkpoint_or_run)
-    path = path / "last.pth" if path.is_dir() else path
+    path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)
     checkpoint.expect(content, path, "pretrain.train", arch=str, config=str, options=str, num_classes=int)
     model = create(content["arch"], content["num_classes"], json.loads(content["options"]))

@@ -111,7 +111,7 @@ def _from_timm(model: Model) -> Any:
 
 
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    path = path / "last.pth" if path.is_dir() else path
+    path = checkpoint.newest(path)
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

@@ -47,8 +47,7 @@ def load_trained(checkpoint_or_run: str) -> Trained:
 
     Source: elementary.
     """
-    path = Path(checkpoint_or_run)
-    path = path / "last.pth" if path.is_dir() else path
+    path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)
     kinds = {"config": str, "arch": str, "num_classes": int, "epoch": int, "input": str, "state_dict": dict}
     checkpoint.expect(content, path, "reid.train", **kinds)

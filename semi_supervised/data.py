@@ -193,7 +193,8 @@ class ResidentCrops:
 
     def __iter__(self) -> Iterator[tuple[list[Tensor], Tensor]]:
         plan, device = self.plan, self.labels_N.device
-        own = slice(plan.rank * plan.batch_size // plan.processes, None)
+        share = plan.batch_size // plan.processes
+        own = slice(plan.rank * share, (plan.rank + 1) * share)
         for step, batch in enumerate(plan(self.epoch)):
             if step < self.skip:
                 continue
@@ -203,7 +204,7 @@ class ResidentCrops:
             for _ in range(self.crops):
                 offsets_B2 = torch.randint(2 * self.data.padding + 1, (plan.batch_size, 2), generator=draws)[own]
                 flips_B = (torch.rand(plan.batch_size, generator=draws) < self.data.hflip)[own]
-                moved = [each[: len(batch)].to(device, non_blocking=True) for each in (offsets_B2, flips_B)]
+                moved = [each.to(device, non_blocking=True) for each in (offsets_B2, flips_B)]
                 views.append(crop_flip(self.padded_NCHW, index_B, moved[0], moved[1], self.size))
             yield views, self.labels_N[index_B]
 

@@ -77,8 +77,7 @@ def draw_views(config: PicturesConfig) -> None:
     full = replace(recipe, augment=replace(recipe.augment, head="full"), compile=False)
     strong = build_strong(full, lambda: model, normalize, (generators[0], generators[1]), Share())
     views = strong(base_UCHW)
-    if views.kept is None or strong.operation is None:
-        raise UserError(f"{trained.path}: its recipe pastes nothing")
+    assert views.kept is not None and strong.operation is not None  # noqa: PT018 - op is not none
     with torch.no_grad():
         target = pseudo_target(model(normalize(weak_UCHW)), "hard", 1.0, recipe.loss.threshold)
     map_UHW = strong.operation.map_of(model, views.clean_UCHW, None)

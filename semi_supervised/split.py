@@ -26,6 +26,7 @@ UNREADABLE = (
     SyntaxError,
     TypeError,
     ValueError,
+    zipfile.BadZipFile,
 )
 
 
@@ -83,7 +84,7 @@ def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
         found = _numbers(path)
         indices = sorted(int(value) for value in found)
         whole = all(float(value).is_integer() for value in found)
-    except (*UNREADABLE, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UserError(f"data.label_file: {path} holds no list of indices: {one_line(error)}") from error
     if not indices or not whole:
         raise UserError(f"data.label_file: {path} must hold whole numbers, at least one")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
 from keepcore.run.loop import StepResult
+from keepcore.run.ranges import within
 from semi_supervised.config import Config, Loss
 from semi_supervised.losses import (
     TSA,
@@ -138,13 +139,9 @@ def build_step(
     Source: as :class:`TrainStep`.
     """
     loss = config.loss
-    if not 0.0 <= loss.threshold <= 1.0:
-        raise UserError(f"loss.threshold must be in [0, 1], got {loss.threshold}")
+    within(loss, "loss.", threshold=(0, 1), weight=(0, None), entropy=(0, None), early=(0, None))
     if not loss.temperature > 0:
         raise UserError(f"loss.temperature must be positive, got {loss.temperature}")
-    for name in ("weight", "entropy", "early"):
-        if not getattr(loss, name) >= 0:
-            raise UserError(f"loss.{name} must not be negative, got {getattr(loss, name)}")
     if loss.tsa != "none" and loss.tsa not in TSA:
         raise UserError(f"loss.tsa must be one of none, {', '.join(TSA)}, got {loss.tsa!r}")
     if loss.target not in ("soft", "hard"):

@@ -14,6 +14,7 @@ from keepcore.keep import Share, among, shard
 from keepcore.policy import RandAugment
 from keepcore.run.errors import UserError
 from keepcore.run.images import Normalize
+from keepcore.run.ranges import within
 from semi_supervised.config import Config
 
 
@@ -111,8 +112,7 @@ def build_strong(
         raise UserError(
             f"augment: images without labels take op paste and score max, got {augment.op} and {augment.score}"
         )
-    if strong.cutout < 0:
-        raise UserError(f"strong.cutout must not be negative, got {strong.cutout}")
+    within(strong, "strong.", num_ops=(0, 100), cutout=(0, 4096))
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
     try:

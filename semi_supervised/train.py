@@ -117,7 +117,6 @@ def check(config: Config) -> None:
     """
     within(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
     within(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
-    within(config.strong, "strong.", num_ops=(0, 100), cutout=(0, 4096))
     within(config.data, "data.", labelled_batch=(1, 10**6), unlabelled_batch=(1, 10**6))
     side, length = config.data.image_size, config.augment.length
     if config.augment.op == "paste" and isinstance(length, int) and not 0 < length <= side:

@@ -43,8 +43,7 @@ def load_trained(checkpoint_or_run: str) -> Trained:
 
     Source: elementary.
     """
-    path = Path(checkpoint_or_run)
-    path = path / "last.pth" if path.is_dir() else path
+    path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)
     checkpoint.expect(content, path, "semi_supervised.train", split=str, arch=str, num_classes=int, options=str)
     checkpoint.expect(content, path, "semi_supervised.train", config=str, epoch=int, state_dict=dict, classes=str)

@@ -14,7 +14,7 @@ from keepcore.policy.colour import COLOURS, erase_squares
 from keepcore.policy.spaces import SPACES, Op, Space
 from keepcore.policy.warp import MATRICES, warp
 
-MEAN_COLOUR = (125, 123, 114)
+MEAN_COLOUR = (125, 123, 114)  # fills what a geometric operation uncovers
 
 
 class PolicyDraws(NamedTuple):

@@ -108,6 +108,15 @@ def save(content: dict[str, Any], path: Path) -> None:
         torch.save(content, file)
 
 
+def newest(checkpoint_or_run: str | Path) -> Path:
+    """Give the checkpoint that a file or a run folder stands for: of a folder its last.pth.
+
+    Source: elementary.
+    """
+    path = Path(checkpoint_or_run)
+    return path / "last.pth" if path.is_dir() else path
+
+
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU without running code from it.
 

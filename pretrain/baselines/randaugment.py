@@ -15,7 +15,8 @@ from timm.data.auto_augment import rand_augment_transform
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-MEAN_COLOUR = (125, 123, 114)  # fills what a geometric operation uncovers
+from keepcore.policy.randaugment import MEAN_COLOUR
+
 TORCHVISION_BINS = 31
 
 
