@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
 
-    from keepcore.run.folder import provenance
+    from engine.run_folder import provenance
 
     cores, found = len(os.sched_getaffinity(0)), []
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:

@@ -58,8 +58,8 @@ def synthetic(scale: str, path: Path) -> None:
 def ours(path: Path, protocol: dict) -> dict:
     """Evaluate with reid."""
     from reid.config import Protocol
-    from reid.features import load_features
-    from reid.report import evaluate_features
+    from reid.evaluation.features import load_features
+    from reid.evaluation.report import evaluate_features
 
     features, start = load_features(path), cpu()
     report = evaluate_features(features, Protocol(**protocol))
@@ -68,8 +68,8 @@ def ours(path: Path, protocol: dict) -> dict:
 
 def product(path: Path, *, tiled: bool) -> dict:
     """Compute the distances alone."""
-    from reid.features import load_features
-    from reid.rank import products
+    from reid.evaluation.features import load_features
+    from reid.evaluation.rank import products
 
     features, start = load_features(path), cpu()
     for some_CD in features.query_QD.split(256):
@@ -96,7 +96,7 @@ def load_module(path: Path):
 
 def theirs(path: Path, clone: Path, kind: str) -> dict:
     """Evaluate with a clone's Python function, or re-rank with torchreid's."""
-    from reid.features import load_features
+    from reid.evaluation.features import load_features
 
     features = load_features(path)
     q, g, labels = features.query_QD, features.gallery_GD, features.labels
@@ -107,8 +107,8 @@ def theirs(path: Path, clone: Path, kind: str) -> dict:
         function = load_module(clone / "torchreid" / "utils" / "rerank.py").re_ranking
         distance, own, other = ((2 - 2 * a @ b.T).clamp_min(0).sqrt().numpy() for a, b in ((q, g), (q, q), (g, g)))
         distance = function(distance, own, other)
-        from reid.metrics import metrics
-        from reid.rank import matrix_blocks, rank_positives
+        from reid.evaluation.metrics import metrics
+        from reid.evaluation.rank import matrix_blocks, rank_positives
 
         found = metrics(rank_positives(matrix_blocks(distance, labels)))
         return {"cpu_seconds": cpu() - start, "mAP": found["mAP"], "rank1": found["rank1"]}
@@ -154,7 +154,7 @@ def main() -> int:
         found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps(found))
         return 0
-    from keepcore.run.folder import provenance
+    from engine.run_folder import provenance
 
     rows = {}
     with tempfile.TemporaryDirectory() as folder:

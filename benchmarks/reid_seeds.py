@@ -52,10 +52,10 @@ def embed(folder: Path, name: str, root: str) -> Path:
 
 def summary(files: dict[tuple[str, int], Path], seeds: list[int]) -> dict:
     """Evaluate every run; mean and spread of each arm, paired tests between the arms."""
-    from reid.confidence import compare
     from reid.config import Protocol
-    from reid.features import load_features
-    from reid.report import as_dict, evaluate_features
+    from reid.evaluation.bootstrap import compare
+    from reid.evaluation.features import load_features
+    from reid.evaluation.report import as_dict, evaluate_features
 
     features = {pair: load_features(file) for pair, file in files.items()}
     reports = {pair: evaluate_features(each, Protocol()) for pair, each in features.items()}
@@ -95,8 +95,8 @@ def main() -> int:
     parser.add_argument("--options", default="", help="more flags for reid.train")
     arguments = parser.parse_args()
 
-    from keepcore.run.demo import ensure
-    from keepcore.run.folder import provenance
+    from engine.run_folder import provenance
+    from imagesets.demo import ensure
 
     ensure()
     other = ensure(arguments.runs / f"demo_seed{arguments.across}", seed=arguments.across)

@@ -22,10 +22,10 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
+from engine.run_folder import provenance  # noqa: E402
+from imagesets.classification import CIFAR_MEAN, CIFAR_STD  # noqa: E402
+from imagesets.images import Normalize  # noqa: E402
 from keepcore import KeepConfig  # noqa: E402
-from keepcore.run.folder import provenance  # noqa: E402
-from keepcore.run.images import Normalize  # noqa: E402
-from keepcore.run.sources import CIFAR_MEAN, CIFAR_STD  # noqa: E402
 from pretrain.config import Config, Data, Model  # noqa: E402
 from pretrain.model import build_model  # noqa: E402
 from pretrain.step import Share, build_step  # noqa: E402

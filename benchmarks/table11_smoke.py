@@ -68,7 +68,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     from detection.rows import ROWS
-    from keepcore.run.folder import provenance
+    from engine.run_folder import provenance
 
     with tempfile.TemporaryDirectory() as folder:
         given = {50: arguments.r50, 101: arguments.r101}

@@ -21,10 +21,10 @@ sys.path[0] = str(ROOT)
 
 import torch  # noqa: E402
 
+from engine.run_folder import provenance  # noqa: E402
+from imagesets.images import Normalize  # noqa: E402
 from keepcore.config import KeepConfig  # noqa: E402
 from keepcore.keep import Share  # noqa: E402
-from keepcore.run.folder import provenance  # noqa: E402
-from keepcore.run.images import Normalize  # noqa: E402
 from semi_supervised.config import Config, Guide, Loss  # noqa: E402
 from semi_supervised.data import MEAN, STD  # noqa: E402
 from semi_supervised.model import build_model  # noqa: E402

@@ -52,9 +52,9 @@ def prepare(folder: Path) -> tuple[Path, Path]:
     import timm
     import torch
 
-    from detection.command import Conversion, convert_file
-    from detection.subset import subset
-    from keepcore.run.demo import ensure
+    from detection.checkpoints.convert_file import Conversion, convert_file
+    from detection.coco.subset import subset
+    from imagesets.demo import ensure
 
     data, source, weights = folder / "data", folder / "r50_source.pth", folder / "r50.pth"
     root = ensure() / "detection"
@@ -89,7 +89,7 @@ def unit_tests(clone: Path, env: dict[str, str]) -> dict:
 
 def instant_test(name: str, clone: Path, weights: Path, env: dict[str, str]) -> dict:
     """Train one of upstream's instant-test configs for two iterations on the converted backbone."""
-    from detection.launch import train_net
+    from detection.table11.launch import train_net
 
     with tempfile.TemporaryDirectory() as out:
         config = clone / "configs" / "quick_schedules" / f"{name}_instant_test.yaml"
@@ -120,7 +120,7 @@ def main() -> int:
         print(f"error: {clone} is no checkout of Detectron2: it has no tests/test_checkpoint.py", file=sys.stderr)
         return 2
 
-    from keepcore.run.folder import provenance
+    from engine.run_folder import provenance
 
     with tempfile.TemporaryDirectory() as folder:
         data, weights = prepare(Path(folder))

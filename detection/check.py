@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
-    from detection.built import Built
+    from detection.detectors.build import Built
 
 PROG = "python -m detection.check"
 
@@ -50,8 +50,8 @@ def check(config: Path, weights: Path, options: Sequence[str] = ()) -> tuple[lis
 
     Source: detectron2/modeling; what goes wrong is in README.md.
     """
-    from detection.built import build, load_weights, resnet_tensors
-    from detection.write import read
+    from detection.checkpoints.write import read
+    from detection.detectors.build import build, load_weights, resnet_tensors
 
     held, made = read(weights)
     if "conv1.weight" in held or any(".conv1.weight" in name and "layer1." in name for name in held):
@@ -75,7 +75,7 @@ def check(config: Path, weights: Path, options: Sequence[str] = ()) -> tuple[lis
 
 def _tensors(model: Any, weights: Path) -> list[str]:
     """What the backbone did not get, what of the file found no place."""
-    from detection.built import held_by, homeless, resnet_tensors, unfilled
+    from detection.detectors.build import held_by, homeless, resnet_tensors, unfilled
 
     total, held = len(resnet_tensors(model.state_dict())), held_by(weights)
     missing, extra = unfilled(model, weights), homeless(model, weights)
@@ -97,7 +97,7 @@ def _blocks(names: Any) -> tuple[int, ...]:
 
 def _inputs(built: Built, made: dict[str, Any]) -> list[str]:
     """Channel order, mean and standard deviation."""
-    from detection.write import pixels
+    from detection.checkpoints.write import pixels
 
     model, found = built.model, []
     formats = {"INPUT.FORMAT": model.input_format}
@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         from detection.options import split_options
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         ours, options = split_options(argv, positional=2)
         ours = with_positional(ours, "config_file", "weights")
@@ -172,8 +172,6 @@ def report(problems: Sequence[str], remarks: Sequence[str]) -> int:
 
     Returns:
         The exit code: 1 where there is a problem.
-
-    Source: elementary.
     """
     for remark in remarks:
         print(f"remark: {remark}")

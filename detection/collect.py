@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from detection.rows import BATCH, ROWS, SCHEDULE
-from detection.settings import OTHER, Settings, read_config, settings_of
-from keepcore.run.errors import UserError, guard
+from detection.table11.settings import OTHER, Settings, read_config, settings_of
+from engine.errors import UserError, guard
 
 PROG = "python -m detection.collect"
 MADE = "keepaugment.json"  # what detection.run notes in an OUTPUT_DIR
@@ -158,8 +158,6 @@ def read_note(folder: Path) -> dict[str, Any]:
 
     Raises:
         UserError: the note is damaged.
-
-    Source: elementary.
     """
     path = folder / MADE
     if not path.is_file():
@@ -178,7 +176,7 @@ def _arm_of(note: dict[str, Any], weights: str) -> str:
     path = Path(weights)
     told = ""
     if path.suffix in (".pth", ".pkl") and path.is_file():
-        from detection.write import read
+        from detection.checkpoints.write import read
 
         with contextlib.suppress(UserError):  # of another kind: its name must do
             told = str(read(path)[1].get("augment", ""))
@@ -201,10 +199,7 @@ def mean_std(values: Sequence[float]) -> str:
 
 
 def arms_of(runs: Sequence[Run]) -> list[str]:
-    """List the arms, plain first.
-
-    Source: elementary.
-    """
+    """List the arms, plain first."""
     return sorted({run.arm for run in runs}, key=lambda arm: (arm != "plain", "Keep" in arm, arm))
 
 
@@ -315,17 +310,15 @@ def collect(config: CollectConfig) -> str:
 
     Raises:
         UserError: unknown form, or a folder that is none of train_net.py's.
-
-    Source: elementary.
     """
-    from keepcore.run.errors import nearest
+    from engine.errors import nearest
 
     if config.form not in FORMS:
         raise UserError(f"form: no {config.form!r}{nearest(config.form, FORMS)}: one of {', '.join(FORMS)}")
     runs = [read_run(text, config.metric) for text in _once(config.runs)]
     text = FORMS[config.form](*tabulate(runs, config.metric), remarks(runs), runs)
     if config.out:
-        from keepcore.run.checkpoint import replacing
+        from engine.checkpoint import replacing
 
         with replacing(Path(config.out)) as file:
             file.write((text + "\n").encode())
@@ -351,7 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> None:
         from detection.options import name_runs
-        from keepcore.run.cli import parse
+        from engine.command import parse
 
         print(collect(parse(CollectConfig, name_runs(argv), prog=PROG, description=str(__doc__))))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keepcore.run.errors import UserError, guard, nearest
+from engine.errors import UserError, guard, nearest
 
 PROG = "python -m detection.data"
 
@@ -69,8 +69,8 @@ class CheckDataConfig:
 
 
 def _yolo(config: YoloConfig) -> int:
-    from detection.coco_folder import COCO_NAMES
-    from detection.yolo import read_names, yolo_to_coco
+    from detection.coco.folder import COCO_NAMES
+    from detection.coco.yolo import read_names, yolo_to_coco
 
     names = read_names(Path(config.names)) if config.names else COCO_NAMES
     counts = yolo_to_coco(Path(config.images), names, Path(config.out), config.split)
@@ -85,7 +85,7 @@ def _yolo(config: YoloConfig) -> int:
 
 
 def _subset(config: SubsetConfig) -> int:
-    from detection.subset import subset
+    from detection.coco.subset import subset
 
     out = Path(config.out)
     counts = subset(Path(config.root), out, config.split, config.count, seed=config.seed, name=config.name)
@@ -95,7 +95,7 @@ def _subset(config: SubsetConfig) -> int:
 
 
 def _check(config: CheckDataConfig) -> int:
-    from detection.inspect_data import inspect
+    from detection.coco.check import inspect
 
     problems, counts = inspect(Path(config.root), decode=config.decode)
     print("\n".join([*counts, *(f"WRONG: {problem}" for problem in problems)]))
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
 
     def command() -> int:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         if not words or words[0] in ("-h", "--help"):
             print(

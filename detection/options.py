@@ -6,8 +6,8 @@ import json
 import sys
 from collections.abc import Sequence
 
-from keepcore.run.cli import underscored
-from keepcore.run.errors import UserError
+from engine.command import underscored
+from engine.errors import UserError
 
 SWITCHES = ("--resume", "--quick", "--eval_only")
 
@@ -48,19 +48,13 @@ def split_options(argv: Sequence[str] | None, *, positional: int = 0) -> tuple[l
 
 
 def get_option(options: Sequence[str], key: str) -> str | None:
-    """Look a KEY up among the overrides; the last one wins.
-
-    Source: elementary.
-    """
+    """Look a KEY up among the overrides; the last one wins."""
     found = [value for name, value in zip(options[::2], options[1::2], strict=False) if name == key]
     return found[-1] if found else None
 
 
 def name_runs(argv: Sequence[str] | None) -> list[str]:
-    """Let the folders at the front be given without a flag: ``A B --out F`` means ``--runs [A, B] --out F``.
-
-    Source: elementary.
-    """
+    """Let the folders at the front be given without a flag: ``A B --out F`` means ``--runs [A, B] --out F``."""
     words = list(sys.argv[1:] if argv is None else argv)
     count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
     return [f"--runs={json.dumps(words[:count])}"] * bool(count) + words[count:]

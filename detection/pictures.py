@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detection.rescore import check_ids, read_predictions
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,8 +75,8 @@ def detection_sheet(
     """
     from PIL import Image
 
-    from detection.coco_folder import read_annotations
-    from keepcore.run.sheets import save_picture
+    from detection.coco.folder import read_annotations
+    from imagesets.contact_sheet import save_picture
 
     truth = read_annotations(annotations)
     if not truth["images"] or count < 1:
@@ -119,7 +119,7 @@ def _cell(
 ) -> Image.Image:
     from PIL import ImageDraw
 
-    from keepcore.run.images import read_rgb
+    from imagesets.images import read_rgb
 
     size = (image["width"] * scale, image["height"] * scale)
     cell = read_rgb(folder / image["file_name"]).resize(size)
@@ -172,9 +172,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and draw; returns the exit code."""
 
     def command() -> None:
-        from detection.coco_folder import annotation_file, image_folder
+        from detection.coco.folder import annotation_file, image_folder
         from detection.options import name_runs
-        from keepcore.run.cli import parse
+        from engine.command import parse
 
         config = parse(PicturesConfig, name_runs(argv), prog=PROG, description=str(__doc__))
         detection_sheet(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keepcore.run.errors import UserError, guard, nearest
+from engine.errors import UserError, guard, nearest
 
 PROG = "python -m detection.rescore"
 RESULTS = Path("inference") / "coco_instances_results.json"
@@ -80,8 +80,6 @@ def pick_engine(name: str) -> str:
 
     Raises:
         UserError: unknown, or not installed.
-
-    Source: elementary.
     """
     there = [engine for engine in ENGINES if importlib.util.find_spec(engine)]
     if name == "auto" and there:
@@ -109,7 +107,7 @@ def score(predictions: list[dict[str, Any]], annotations: Path, engine: str = "a
 
     Source: pycocotools.cocoeval; detectron2/evaluation/coco_evaluation.py.
     """
-    from detection.coco_folder import read_annotations
+    from detection.coco.folder import read_annotations
 
     name = pick_engine(engine)
     coco_class, evaluation_class = ENGINES[name]()
@@ -155,8 +153,6 @@ def check_ids(predictions: list[dict[str, Any]], content: dict[str, Any], annota
 
     Raises:
         UserError: an image or category that is not annotated.
-
-    Source: elementary.
     """
     for key, part in (("image_id", "images"), ("category_id", "categories")):
         foreign = {each[key] for each in predictions} - {each["id"] for each in content[part]}
@@ -193,7 +189,7 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_prediction(each: Any, where: str) -> None:
-    from detection.coco_folder import check_box
+    from detection.coco.folder import check_box
 
     if not isinstance(each, dict) or {"image_id", "category_id", "bbox", "score"} - each.keys():
         raise UserError(f"{where} is no COCO prediction (image_id, category_id, bbox, score): {str(each)[:60]}")
@@ -208,8 +204,6 @@ def rescore(config: RescoreConfig) -> Scores:
 
     Args:
         config: of the command.
-
-    Source: elementary.
     """
     start = time.perf_counter()
     found = read_predictions(Path(config.predictions))
@@ -221,7 +215,7 @@ def rescore(config: RescoreConfig) -> Scores:
             print(f"  {name:20} {value:.3f}")
     print(f"{len(found)} boxes, {seconds:.1f} s with {scores.engine}", file=sys.stderr)
     if config.json_file:
-        from keepcore.run.checkpoint import replacing
+        from engine.checkpoint import replacing
 
         clean = [{k: None if math.isnan(v) else v for k, v in part.items()} for part in scores[:2]]
         content = {"stats": clean[0], "classes": clean[1], "engine": scores.engine}
@@ -234,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and score; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "predictions", "annotations")
         rescore(parse(RescoreConfig, arguments, prog=PROG, description=str(__doc__)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,12 +49,12 @@ def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         UserError: no ResNet among the names, or not the whole of it.
 
-    Source: the inverse of :func:`detection.convert.convert`.
+    Source: the inverse of :func:`detection.checkpoints.convert.convert`.
     """
-    from detection.arch import expected_shapes
-    from detection.built import resnet_tensors
-    from detection.convert import infer
-    from detection.names import to_timm
+    from detection.checkpoints.arch import expected_shapes
+    from detection.checkpoints.convert import infer
+    from detection.checkpoints.names import to_timm
+    from detection.detectors.build import resnet_tensors
 
     homes = resnet_tensors(state) or {name: name for name in state}
     foreign = [short for short in homes if to_timm(short) is None]
@@ -82,12 +82,10 @@ def reverse(config: ReverseConfig) -> Path:
 
     Raises:
         UserError: no backbone in it, or one that timm cannot express (stride in the 1x1 convolution).
-
-    Source: elementary.
     """
-    from detection.arch import ARCHS
-    from detection.convert import infer
-    from detection.write import read
+    from detection.checkpoints.arch import ARCHS
+    from detection.checkpoints.convert import infer
+    from detection.checkpoints.write import read
 
     source, out = Path(config.checkpoint), Path(config.out)
     if out.suffix not in (".pth", ".safetensors"):
@@ -114,7 +112,7 @@ def reverse(config: ReverseConfig) -> Path:
 
 def _settings(source: Path, given: str) -> dict[str, Any]:
     """Read channel order, mean, std and stride from the detector's config."""
-    from detection.settings import input_of, read_config
+    from detection.table11.settings import input_of, read_config
 
     path = Path(given) if given else source.parent / "config.yaml"
     if not path.is_file():
@@ -123,7 +121,7 @@ def _settings(source: Path, given: str) -> dict[str, Any]:
 
 
 def _write(state: dict[str, Tensor], text: dict[str, str], out: Path) -> None:
-    from keepcore.run import checkpoint
+    from engine import checkpoint
 
     if out.suffix == ".pth":
         checkpoint.save({**text, "state_dict": state}, out)
@@ -138,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and convert back; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "checkpoint", "out")
         reverse(parse(ReverseConfig, arguments, prog=PROG, description=str(__doc__)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keepcore.run.errors import UserError, guard, nearest
+from engine.errors import UserError, guard, nearest
 
 PROG = "python -m detection.rows"
 CONFIGS = Path(__file__).parent / "configs"
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and list; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse
+        from engine.command import parse
 
         list_rows(parse(RowsConfig, argv, prog=PROG, description=str(__doc__)))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from detection.collect import MADE, CollectConfig, collect, read_note
 from detection.options import get_option, split_options
 from detection.rows import find_row, quick_options
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 PROG = "python -m detection.run"
 RESUME, WEIGHTS = "--resume", "backbone.pth"
@@ -77,8 +77,6 @@ def run(config: RunConfig, options: Sequence[str] = ()) -> int:
 
     Raises:
         UserError: neither row nor config file, no data, or a backbone that does not convert.
-
-    Source: elementary.
     """
     yaml_file = _config_file(config)
     folder = Path(config.output)
@@ -110,7 +108,7 @@ def train_command(config: RunConfig, yaml_file: Path, weights: Path, options: Se
 
     Source: detectron2/engine/defaults.py.
     """
-    from detection.launch import train_net
+    from detection.table11.launch import train_net
 
     gpus = 0 if config.quick else config.num_gpus
     flags = ["--config-file", yaml_file, "--num-gpus", gpus, "--num-machines", config.num_machines]
@@ -162,8 +160,8 @@ def _check_same(config: RunConfig, folder: Path) -> None:
 
 def _origin(backbone: Path) -> str:
     """SHA-256 of the checkpoint that a backbone comes from: what a converted file recorded, or the file's own."""
-    from detection.load import digest, find
-    from detection.write import read
+    from detection.checkpoints.write import read
+    from networks.weights import digest, find
 
     source = find(backbone)
     recorded = read(source)[1].get("source_sha256") if _is_converted(source) else None
@@ -212,9 +210,9 @@ def _prepare(config: RunConfig, folder: Path, yaml_file: Path, options: Sequence
 
 def _convert(config: RunConfig, weights: Path) -> int:
     """Convert and verify; take a file that is converted already as it is."""
-    from detection.command import Conversion, convert_file
-    from detection.load import find
-    from detection.write import read, write
+    from detection.checkpoints.convert_file import Conversion, convert_file
+    from detection.checkpoints.write import read, write
+    from networks.weights import find
 
     source = find(Path(config.backbone))
     if _is_converted(source):
@@ -226,7 +224,7 @@ def _convert(config: RunConfig, weights: Path) -> int:
 
 
 def _is_converted(path: Path) -> bool:
-    from detection.write import read
+    from detection.checkpoints.write import read
 
     if path.suffix not in (".pth", ".pkl"):
         return False
@@ -244,8 +242,8 @@ def _check(yaml_file: Path, weights: Path, options: Sequence[str]) -> int:
 
 def _write_note(config: RunConfig, folder: Path, weights: Path) -> None:
     """Leave a note for detection.collect, and for resuming."""
-    from detection.write import read
-    from keepcore.run.checkpoint import replacing
+    from detection.checkpoints.write import read
+    from engine.checkpoint import replacing
 
     made = read(weights)[1]
     content = {
@@ -264,7 +262,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and run the chain; returns the exit code."""
 
     def command() -> int:
-        from keepcore.run.cli import parse
+        from engine.command import parse
 
         ours, options = split_options(argv)
         config = parse(RunConfig, ours, prog=PROG, description=str(__doc__))

@@ -44,8 +44,6 @@ def box_area(boxes_B4: Tensor) -> Tensor:
     Example:
         >>> box_area(torch.tensor([[0, 1, 2, 4]])).tolist()
         [6]
-
-    Source: elementary.
     """
     return (boxes_B4[:, 2] - boxes_B4[:, 0]) * (boxes_B4[:, 3] - boxes_B4[:, 1])
 
@@ -82,7 +80,5 @@ def to_xyxy(boxes_B4: Tensor) -> Tensor:
     Example:
         >>> to_xyxy(torch.tensor([[0, 1, 2, 3]])).tolist()
         [[1, 0, 3, 2]]
-
-    Source: elementary.
     """
     return boxes_B4[:, [1, 0, 3, 2]]

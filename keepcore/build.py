@@ -88,8 +88,6 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
 
     Raises:
         ValueError: unknown name.
-
-    Source: elementary.
     """
     if name not in table:
         raise ValueError(f"{what} must be one of {', '.join(table)}, got {name!r}")

@@ -105,8 +105,6 @@ def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
 
     Raises:
         ValueError: the batch does not divide among the processes.
-
-    Source: elementary.
     """
     if batch % processes:
         raise ValueError(f"a batch of {batch} images does not divide among {processes} processes")
@@ -133,8 +131,6 @@ def among(draws: Draws, chosen_B: Tensor) -> Draws:
 
     Raises:
         ValueError: the draws mix images.
-
-    Source: elementary.
     """
     if draws.partner_P is not None:
         raise ValueError("images that are mixed with one another cannot be chosen one by one")

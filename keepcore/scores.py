@@ -142,8 +142,6 @@ def box_at(index_B: Tensor, grid: Candidates) -> Tensor:
     Example:
         >>> box_at(torch.tensor([4]), candidates(torch.tensor([[2, 2]]), 3, 4, "inside")).tolist()
         [[1, 1, 3, 3]]
-
-    Source: elementary.
     """
     columns = grid.x0_SX.shape[1]
     row_B1, column_B1 = (index_B // columns)[:, None], (index_B % columns)[:, None]

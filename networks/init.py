@@ -23,8 +23,6 @@ def taken(options: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
 
     Raises:
         TypeError: one that it has not.
-
-    Source: elementary.
     """
     foreign = sorted(set(options) - set(known) - {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
     if foreign:

@@ -37,10 +37,7 @@ class Block(nn.Module):
 
 
 def rectify(x: Tensor, slope: float) -> Tensor:
-    """ReLU, leaky where the slope is not 0.
-
-    Source: elementary.
-    """
+    """ReLU, leaky where the slope is not 0."""
     return F.leaky_relu(x, slope) if slope else F.relu(x)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.config import Run
 from keepcore.config import KeepConfig
-from keepcore.run.config import Run
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -13,12 +13,12 @@ from timm.data import create_dataset
 from torch.utils.data import Dataset, Subset
 from torchvision.transforms import v2
 
+from engine.errors import UserError, one_line
+from imagesets.classification import SOURCES, Records, Source
+from imagesets.images import IMAGENET_MEAN, IMAGENET_STD
 from keepcore import TwoViews
 from keepcore.build import choose
 from keepcore.policy.randaugment import MEAN_COLOUR
-from keepcore.run.errors import UserError, one_line
-from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD
-from keepcore.run.sources import SOURCES, Records, Source
 from pretrain.baselines.randaugment import rand_augment
 from pretrain.config import Data, Policy
 
@@ -36,8 +36,6 @@ class Transformed(Dataset[Any]):
 
     Raises:
         UserError: unknown ``on_corrupt``, an image that cannot be read (fail), or only such images (skip).
-
-    Source: elementary.
     """
 
     def __init__(self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail") -> None:
@@ -168,8 +166,6 @@ def in_workers(policy: Policy) -> Policy:
 
     Raises:
         UserError: it cannot run on the device.
-
-    Source: elementary.
     """
     if policy.on not in ("workers", "device"):
         raise UserError(f"policy.on must be workers or device, got {policy.on!r}")
@@ -222,8 +218,5 @@ def eval_transform(data: Data) -> Callable[[Any], Any]:
 
 
 def augmented_of(views: list[torch.Tensor]) -> torch.Tensor | None:
-    """Return the second view of a batch, if there is one.
-
-    Source: elementary.
-    """
+    """Return the second view of a batch, if there is one."""
     return views[1] if len(views) > 1 else None

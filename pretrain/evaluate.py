@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-    from keepcore.run.sources import Source
+    from imagesets.classification import Source
     from pretrain.config import Data
 
 PROG = "python -m pretrain.evaluate"
@@ -57,14 +57,12 @@ def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelera
 
     Returns:
         ``top1`` and ``top5`` in percent, ``val_loss``.
-
-    Source: elementary.
     """
     import torch
     import torch.nn.functional as F
 
+    from imagesets.images import Normalize, on_device
     from keepcore import borrowed
-    from keepcore.run.images import Normalize, on_device
 
     normalize = Normalize(source.mean, source.std)
     totals_4 = torch.zeros(4, dtype=torch.float32, device=accelerator.device)
@@ -86,7 +84,7 @@ def _batches(source: Source, data: Data, accelerator: Accelerator) -> Iterable[A
     """Give this process's validation batches; images that cannot be read are marked and do not count."""
     from torch.utils.data import DataLoader, IterableDataset
 
-    from keepcore.run.loader import EpochLoader, in_order
+    from engine.loader import EpochLoader, in_order
     from pretrain.data import Transformed, eval_transform
     from pretrain.stream import Streamed
 
@@ -104,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and evaluate; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         config = parse(EvaluateConfig, with_positional(argv, "checkpoint"), prog=PROG, description=str(__doc__))
         print(json.dumps(evaluate_checkpoint(config)))
@@ -117,11 +115,9 @@ def evaluate_checkpoint(config: EvaluateConfig) -> dict[str, Any]:
 
     Raises:
         UserError: the file is no checkpoint of pretrain.train, or its classes are not those of the data.
-
-    Source: elementary.
     """
-    from keepcore.run.config import Run
-    from keepcore.run.engine import build_accelerator
+    from engine.config import Run
+    from engine.setup import build_accelerator
     from pretrain.trained import load_trained, open_data
 
     if config.split not in ("val", "train"):

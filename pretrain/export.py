@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
     from pretrain.trained import Trained
@@ -45,8 +45,6 @@ def describe(trained: Trained) -> dict[str, str]:
 
     Returns:
         arch, num_classes, options, input (mean, std, size), classes, epoch, metrics, recipe, provenance, format.
-
-    Source: elementary.
     """
     names = ("arch", "num_classes", "options", "input", "classes", "epoch", "metrics", "config", "provenance")
     told = {name: str(trained.content.get(name, "")) for name in names}
@@ -65,8 +63,6 @@ def export(config: ExportConfig) -> Path:
 
     Raises:
         UserError: unknown suffix, no checkpoint of pretrain.train, ONNX not installed or not equal.
-
-    Source: elementary.
     """
     from pretrain.trained import load_trained
 
@@ -80,7 +76,7 @@ def export(config: ExportConfig) -> Path:
 def _safetensors(trained: Trained, out: Path) -> None:
     from safetensors.torch import save
 
-    from keepcore.run.checkpoint import replacing
+    from engine.checkpoint import replacing
 
     state = {name: value.contiguous() for name, value in trained.model.state_dict().items()}
     with replacing(out) as file:
@@ -88,13 +84,13 @@ def _safetensors(trained: Trained, out: Path) -> None:
 
 
 def _pth(trained: Trained, out: Path) -> None:
-    from keepcore.run.checkpoint import save
+    from engine.checkpoint import save
 
     save({**describe(trained), "state_dict": trained.model.state_dict()}, out)
 
 
 def _onnx(trained: Trained, out: Path) -> None:
-    from keepcore.run.onnx import checked_onnx
+    from engine.onnx import checked_onnx
 
     side = json.loads(trained.content["input"])["size"]
     checked_onnx(
@@ -114,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and export; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "checkpoint", "out")
         print(export(parse(ExportConfig, arguments, prog=PROG, description=str(__doc__))))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
     import torch
@@ -158,10 +158,7 @@ def measure(config: FidelityConfig) -> dict[str, dict[str, float]]:
 
 
 def look_clean(model: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Ask the network about clean images: map_BHW of the label's logit, and probabilities_BK.
-
-    Source: elementary.
-    """
+    """Ask the network about clean images: map_BHW of the label's logit, and probabilities_BK."""
     import torch
 
     from keepcore import borrowed, input_gradient
@@ -189,8 +186,6 @@ def look(
         opinion: of :func:`look_clean` on the same images.
         operation: of keepcore, or None: the augmented view is the result.
         generator: of the draws.
-
-    Source: elementary.
     """
     import torch
 
@@ -246,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line, measure and print; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "checkpoint")
         config = parse(FidelityConfig, arguments, prog=PROG, description=str(__doc__))
@@ -260,10 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def print_numbers(numbers: dict[str, dict[str, float]]) -> None:
-    """Print one line an augmentation.
-
-    Source: elementary.
-    """
+    """Print one line an augmentation."""
     from rich.console import Console
     from rich.table import Table
 

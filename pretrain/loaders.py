@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from keepcore.run.crop import crop_flip
-from keepcore.run.errors import UserError
-from keepcore.run.loader import BatchPlan, EpochLoader, shuffled
-from keepcore.run.loop import Loader
-from keepcore.run.seed import generator
-from keepcore.run.sources import Records
+from engine.errors import UserError
+from engine.loader import BatchPlan, EpochLoader, shuffled
+from engine.loop import Loader
+from engine.seed import generator
+from imagesets.classification import Records
+from imagesets.crop import crop_flip
 from pretrain.config import Config, Data, Policy
 from pretrain.data import Transformed, in_workers, train_transform
 from pretrain.stream import StreamLoader
@@ -121,8 +121,6 @@ def build_loader(config: Config, images: Any, device: torch.device, rank: int, p
 
     Raises:
         UserError: the batch does not fit the set or the processes, or ``data.resident`` is not possible.
-
-    Source: elementary.
     """
     data = config.data
     if isinstance(images, IterableDataset):

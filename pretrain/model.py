@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 import networks  # noqa: F401  (registers the CIFAR networks with timm)
+from engine import checkpoint
+from engine.errors import UserError
 from keepcore.early_head import with_early_head
-from keepcore.run import checkpoint
-from keepcore.run.errors import UserError
-from keepcore.run.models import create_network
+from networks.create import create_network
 from pretrain.baselines.dropblock import attach_dropblock
 from pretrain.config import Config
 

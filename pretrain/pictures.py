@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keepcore.run.errors import UserError, guard
-from keepcore.run.sheets import boxed, heat, picture, save_picture, sheet
+from engine.errors import UserError, guard
+from imagesets.contact_sheet import boxed, heat, picture, save_picture, sheet
 
 CELL = 96
 
@@ -33,8 +33,8 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     """
     import torch
 
+    from imagesets.images import Normalize
     from keepcore import anywhere, build_keep
-    from keepcore.run.images import Normalize
     from pretrain.data import Transformed, eval_transform, open_source
     from pretrain.trained import load_trained
 

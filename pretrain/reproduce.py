@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from keepcore.run.reproduce import Suite, command_line
+from experiments.reproduce import Suite, command_line
 from pretrain.grid import GRID
 from pretrain.train import read_config
 

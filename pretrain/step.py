@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.errors import UserError
+from engine.loop import StepResult
+from imagesets.images import Normalize
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
 from keepcore.keep import Kept, Share
 from keepcore.policy import RandAugment
-from keepcore.run.errors import UserError
-from keepcore.run.images import Normalize
-from keepcore.run.loop import StepResult
 from pretrain.baselines.lighting import lighting_shift
 from pretrain.baselines.mixing import Batch, Mixer, build_mixer
 from pretrain.config import Config

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from keepcore.run.errors import UserError
-from keepcore.run.seed import derive
+from engine.errors import UserError
+from engine.seed import derive
 from pretrain.config import Config
 from pretrain.data import in_workers, train_transform
 
@@ -21,8 +21,6 @@ class Streamed(IterableDataset[Any]):
     Args:
         images: iterable over (PIL image, label).
         transform: image -> views.
-
-    Source: elementary.
     """
 
     def __init__(self, images: Any, transform: Callable[[Any], Any]) -> None:

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keepcore.run.cli import dump, parse
-from keepcore.run.errors import guard
+from engine.command import dump, parse
+from engine.errors import guard
 from pretrain.config import RECIPES, Config
 from pretrain.grid import GRID
 
@@ -30,9 +30,7 @@ def read_config(argv: Sequence[str] | None) -> Config:
     """Read the command line: recipes, cells of the paper's tables, and flags.
 
     Raises:
-        UserError: see :func:`keepcore.run.cli.parse`.
-
-    Source: elementary.
+        UserError: see :func:`engine.command.parse`.
     """
     description = str(__doc__)
     return parse(Config, argv, prog=PROG, description=description, recipes=RECIPES, more_recipes=GRID.recipes)
@@ -52,14 +50,14 @@ def train(config: Config) -> dict[str, Any]:
 
     Source: Gong et al., CVPR 2021, Sec. 4.1 and 4.2.
     """
+    from engine.loop import Job, Progress, fit
+    from engine.ranges import within
+    from engine.run_folder import RunFolder
+    from engine.seed import generator, seed_process
+    from engine.setup import build_accelerator, build_engine
+    from imagesets.images import Normalize
     from keepcore import without_early_head
     from keepcore.keep import Share
-    from keepcore.run.engine import build_accelerator, build_engine
-    from keepcore.run.folder import RunFolder
-    from keepcore.run.images import Normalize
-    from keepcore.run.loop import Job, Progress, fit
-    from keepcore.run.ranges import within
-    from keepcore.run.seed import generator, seed_process
     from pretrain.data import open_source, synthetic_source
     from pretrain.evaluate import evaluate
     from pretrain.loaders import build_loader

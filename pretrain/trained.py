@@ -13,14 +13,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from keepcore.run import checkpoint
-from keepcore.run.cli import from_yaml
-from keepcore.run.config import Run
-from keepcore.run.engine import build_accelerator
-from keepcore.run.errors import UserError
-from keepcore.run.images import Normalize
-from keepcore.run.loader import EpochLoader, in_order
-from keepcore.run.sources import Source
+from engine import checkpoint
+from engine.command import from_yaml
+from engine.config import Run
+from engine.errors import UserError
+from engine.loader import EpochLoader, in_order
+from engine.setup import build_accelerator
+from imagesets.classification import Source
+from imagesets.images import Normalize
 from pretrain.config import Config, Data, Policy
 from pretrain.data import POLICIES, eval_crop, open_source
 from pretrain.model import create, pick_weights
@@ -52,8 +52,6 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
 
     Raises:
         UserError: no checkpoint of pretrain.train.
-
-    Source: elementary.
     """
     path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)
@@ -72,8 +70,6 @@ def open_data(trained: Trained, root: str) -> tuple[Data, Source]:
 
     Raises:
         UserError: no data, or other classes than those of the training.
-
-    Source: elementary.
     """
     data = replace(trained.config.data, root=root or trained.config.data.root)
     source = open_source(data)
@@ -169,8 +165,6 @@ def open_run(checkpoint_or_run: str, root: str, device: str) -> OpenRun:
 
     Raises:
         UserError: no checkpoint of pretrain.train, no data, other classes.
-
-    Source: elementary.
     """
     trained = load_trained(checkpoint_or_run)
     _, source = open_data(trained, root)

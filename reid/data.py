@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 from reid.config import Data
 
 if TYPE_CHECKING:
@@ -26,15 +26,13 @@ class Photos:
         photos: in order.
         labels: one per photo.
         transform: PIL image -> uint8 tensor.
-
-    Source: elementary.
     """
 
     def __init__(self, photos: Sequence[Photo], labels: Sequence[int], transform: Callable[[Any], Tensor]) -> None:
         self.photos, self.labels, self.transform = photos, labels, transform
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        from keepcore.run.images import read_rgb
+        from imagesets.images import read_rgb
 
         return self.transform(read_rgb(self.photos[index].path)), self.labels[index]
 
@@ -114,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
 
     def command() -> int:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         if words and words[0] not in ("check", "-h", "--help"):
             raise UserError(f"no command {words[0]!r}: {PROG} ROOT")

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.errors import UserError
+from engine.loader import EpochLoader, in_order
+from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, Normalize, on_device
 from keepcore import borrowed
-from keepcore.run.errors import UserError
-from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD, Normalize, on_device
-from keepcore.run.loader import EpochLoader, in_order
 from reid.config import Data
 from reid.data import Photos, eval_transform
-from reid.expansion import pool_queries
-from reid.features import Features, Ints, make_features
+from reid.evaluation.expansion import pool_queries
+from reid.evaluation.features import Features, Ints, make_features
 from reid.sources import Photo, Source
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def embed_source(
     Raises:
         UserError: multi_query, and the data set has no such photographs.
 
-    Source: see :func:`embed` and :func:`reid.expansion.pool_queries`.
+    Source: see :func:`embed` and :func:`reid.evaluation.expansion.pool_queries`.
     """
     parts = (source.query, source.gallery)
     query_QD, gallery_GD = (embed(model, part, data, accelerator, flip=flip) for part in parts)
@@ -103,8 +103,5 @@ def embed_source(
 
 
 def numbers(photos: Sequence[Photo], name: str) -> Ints:
-    """Give one attribute of all photos as int64.
-
-    Source: elementary.
-    """
+    """Give one attribute of all photos as int64."""
     return np.array([getattr(photo, name) for photo in photos], np.int64)

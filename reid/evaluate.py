@@ -14,15 +14,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 from reid.config import Data, Protocol
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import nn
 
-    from reid.features import Features
-    from reid.report import Report
+    from reid.evaluation.features import Features
+    from reid.evaluation.report import Report
     from reid.sources import Source
 
 PROG = "python -m reid.evaluate"
@@ -80,23 +80,20 @@ def evaluate(model: nn.Module, source: Source, data: Data, accelerator: Accelera
     """Embed query and gallery and rank, during training; every process does it all, so that all agree.
 
     Returns:
-        See :func:`reid.metrics.metrics`.
+        See :func:`reid.evaluation.metrics.metrics`.
 
     Source: Market-1501 protocol.
     """
     from reid.embed import embed_source
-    from reid.metrics import metrics
-    from reid.rank import feature_blocks, rank_positives
+    from reid.evaluation.metrics import metrics
+    from reid.evaluation.rank import feature_blocks, rank_positives
 
     features = embed_source(model, source, data, accelerator)
     return metrics(rank_positives(feature_blocks(features.query_QD, features.gallery_GD, features.labels)))
 
 
 def protocol_of(config: EvaluateConfig) -> Protocol:
-    """Take the protocol's fields out of the command's.
-
-    Source: elementary.
-    """
+    """Take the protocol's fields out of the command's."""
     return Protocol(**{field.name: getattr(config, field.name) for field in fields(Protocol)})
 
 
@@ -112,15 +109,13 @@ def gather(config: EvaluateConfig, what: str) -> tuple[Features, dict[str, Any],
 
     Raises:
         UserError: no such file, no checkpoint of reid.train, no data.
-
-    Source: elementary.
     """
-    from reid.features import load_features
+    from reid.evaluation.features import load_features
 
     if what.endswith(".npz"):
         return load_features(Path(what)), {"features": what}, None
-    from keepcore.run.config import Run
-    from keepcore.run.engine import build_accelerator
+    from engine.config import Run
+    from engine.setup import build_accelerator
     from reid.embed import embed_source
     from reid.sources import open_source
     from reid.trained import load_trained
@@ -152,8 +147,6 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
     Raises:
         UserError: nothing or too much to evaluate, and what :func:`gather` and the evaluation refuse.
-
-    Source: elementary.
     """
     named = [bool(config.checkpoint), bool(config.features), bool(config.compare)]
     if sum(named) != 1:
@@ -161,8 +154,8 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     _check(config)
     if config.compare:
         return compare_two(config)
-    from keepcore.run.progress import with_share
-    from reid.report import as_dict, evaluate_features
+    from engine.progress import with_share
+    from reid.evaluation.report import as_dict, evaluate_features
 
     what = config.checkpoint or _npz(config.features)
     features, about, source = gather(config, what)
@@ -178,9 +171,9 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
 
 def _check(config: EvaluateConfig) -> None:
     """Refuse, before any work, what makes no sense or could not be written."""
-    from keepcore.run.checkpoint import check_targets
-    from keepcore.run.ranges import within
-    from reid.report import check
+    from engine.checkpoint import check_targets
+    from engine.ranges import within
+    from reid.evaluation.report import check
 
     check(protocol_of(config))
     within(config, batch_size=(1, None), workers=(0, None))
@@ -218,16 +211,16 @@ def _write(
 ) -> None:
     write_json(numbers, config.json_file)
     if config.save_features:
-        from reid.features import save_features
+        from reid.evaluation.features import save_features
 
         save_features(features, Path(config.save_features))
     if config.picture and source is not None:
-        from keepcore.run.sheets import save_picture
-        from reid.pictures import ranked_lists
+        from imagesets.contact_sheet import save_picture
+        from reid.report.pictures import ranked_lists
 
         save_picture(ranked_lists(features, source, protocol_of(config)), Path(config.picture))
     if config.page and source is not None:
-        from reid.page import write_page
+        from reid.report.page import write_page
 
         write_page(Path(config.page), features, report, source, protocol_of(config), numbers, config.checkpoint)
 
@@ -238,12 +231,12 @@ def compare_two(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         UserError: not two, or other queries in the one than in the other.
 
-    Source: see :func:`reid.confidence.compare`.
+    Source: see :func:`reid.evaluation.bootstrap.compare`.
     """
     import numpy as np
 
-    from reid.confidence import compare
-    from reid.report import evaluate_features
+    from reid.evaluation.bootstrap import compare
+    from reid.evaluation.report import evaluate_features
 
     if len(config.compare) != 2:
         raise UserError(f"compare: two of them, got {len(config.compare)}")
@@ -265,11 +258,8 @@ def compare_two(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def write_json(numbers: dict[str, Any], path: str) -> None:
-    """Write numbers to a file; "" is none.
-
-    Source: elementary.
-    """
-    from keepcore.run.checkpoint import replacing
+    """Write numbers to a file; "" is none."""
+    from engine.checkpoint import replacing
 
     if path:
         with replacing(Path(path)) as file:
@@ -277,10 +267,7 @@ def write_json(numbers: dict[str, Any], path: str) -> None:
 
 
 def show(report: Report) -> None:
-    """Print a table and the remarks to stderr.
-
-    Source: elementary.
-    """
+    """Print a table and the remarks to stderr."""
     for name, value in report.numbers.items():
         known = report.intervals.get(name)
         text = f"  95 % [{known[0]:.2f}, {known[1]:.2f}]" if known else ""
@@ -296,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and evaluate; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         words = with_positional(_pair(list(sys.argv[1:] if argv is None else argv)), "checkpoint")
         print(json.dumps(run(parse(EvaluateConfig, words, prog=PROG, description=str(__doc__)))))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 PROG = "python -m reid.export"
 LARGEST_DIFFERENCE = 1e-4  # features have length 1
@@ -47,8 +47,8 @@ def export(config: ExportConfig) -> Path:
     """
     import torch
 
-    from keepcore.run.checkpoint import check_targets
-    from keepcore.run.onnx import checked_onnx
+    from engine.checkpoint import check_targets
+    from engine.onnx import checked_onnx
     from reid.trained import load_trained
 
     out = Path(config.out)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and export; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "checkpoint", "out")
         print(export(parse(ExportConfig, arguments, prog=PROG, description=str(__doc__))))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,8 +47,6 @@ def photographs(place: Path) -> list[Path]:
 
     Raises:
         UserError: no such place, or nothing in it.
-
-    Source: elementary.
     """
     from reid.sources import SUFFIXES
 
@@ -77,8 +75,8 @@ def embed_paths(trained: Trained, paths: Sequence[Path], config: ExtractConfig) 
 
     Source: see :func:`reid.embed.embed`.
     """
-    from keepcore.run.config import Run
-    from keepcore.run.engine import build_accelerator
+    from engine.config import Run
+    from engine.setup import build_accelerator
     from reid.embed import embed
     from reid.sources import Photo
 
@@ -89,10 +87,7 @@ def embed_paths(trained: Trained, paths: Sequence[Path], config: ExtractConfig) 
 
 
 def fingerprint(trained: Trained) -> Any:
-    """Tell networks apart by the bytes of their weights: a string array without dimensions.
-
-    Source: elementary.
-    """
+    """Tell networks apart by the bytes of their weights: a string array without dimensions."""
     import hashlib
 
     import numpy as np
@@ -111,13 +106,11 @@ def extract(config: ExtractConfig) -> None:
 
     Raises:
         UserError: no images, one that cannot be read, or an output that is no .npz.
-
-    Source: elementary.
     """
     import numpy as np
 
-    from keepcore.run.checkpoint import check_targets, replacing
-    from keepcore.run.ranges import within
+    from engine.checkpoint import check_targets, replacing
+    from engine.ranges import within
     from reid.trained import load_trained
 
     out = Path(config.out)
@@ -137,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and extract; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "checkpoint", "folder", "out")
         extract(parse(ExtractConfig, arguments, prog=PROG, description=str(__doc__)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from keepcore.run.errors import UserError
-from keepcore.run.images import read_rgb
+from engine.errors import UserError
+from imagesets.images import read_rgb
 from reid.sources import DISTRACTOR, PARTS, Photo, Source
 
 # images and identities of train, query and gallery (without junk, with distractors as one identity)
@@ -94,7 +94,7 @@ def why_no_positive(source: Source) -> list[str]:
 
 
 def _unreadable(photos: Sequence[Photo]) -> list[str]:
-    from keepcore.run.progress import tracked
+    from engine.progress import tracked
 
     found = []
     for photo in tracked(photos, "decoding"):

@@ -9,8 +9,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from keepcore.run import checkpoint
-from keepcore.run.errors import UserError, nearest, one_line
+from engine import checkpoint
+from engine.errors import UserError, nearest, one_line
 from reid.config import Config, Model
 
 TIMM = "timm"  # model.weights: those that timm downloads

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from keepcore.run.errors import UserError
-from keepcore.run.loader import BatchPlan
-from keepcore.run.seed import generator
+from engine.errors import UserError
+from engine.loader import BatchPlan
+from engine.seed import generator
 
 
 def identity_batches(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard, one_line
+from engine.errors import UserError, guard, one_line
 from reid.extract import ExtractConfig, embed_paths, fingerprint, photographs
 
 if TYPE_CHECKING:
@@ -89,11 +89,9 @@ def search(config: SearchConfig) -> list[dict[str, Any]]:
 
     Raises:
         UserError: no images, features of another network, or top below 1.
-
-    Source: elementary.
     """
-    from keepcore.run.checkpoint import check_targets
-    from keepcore.run.ranges import within
+    from engine.checkpoint import check_targets
+    from engine.ranges import within
     from reid.trained import load_trained
 
     within(config, top=(1, None), batch_size=(1, None), workers=(0, None), threshold=(-1, None))
@@ -120,13 +118,13 @@ def _tell(lists: list[dict[str, Any]], config: SearchConfig) -> None:
         for match in each["matches"]:
             print(f"  {match['similarity']:.4f}  {match['path']}")
     if config.json_file:
-        from keepcore.run.checkpoint import replacing
+        from engine.checkpoint import replacing
 
         with replacing(Path(config.json_file)) as file:
             file.write((json.dumps(lists, indent=1) + "\n").encode())
     if config.picture:
-        from keepcore.run.sheets import save_picture, sheet
-        from reid.pictures import QUERY, RIGHT, framed
+        from imagesets.contact_sheet import save_picture, sheet
+        from reid.report.pictures import QUERY, RIGHT, framed
 
         rows = [
             [framed(Path(each["query"]), QUERY), *(framed(Path(m["path"]), RIGHT) for m in each["matches"])]
@@ -144,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and search; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         arguments = with_positional(argv, "checkpoint", "query", "gallery")
         search(parse(SearchConfig, arguments, prog=PROG, description=str(__doc__)))

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.errors import UserError, one_line
+from imagesets.demo import ensure
 from keepcore.build import choose
-from keepcore.run.demo import ensure
-from keepcore.run.errors import UserError, one_line
 from reid.config import Data
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -265,8 +265,6 @@ def guess(root: Path) -> str:
 
     Raises:
         UserError: like none.
-
-    Source: elementary.
     """
     if root.suffix.lower() == ".csv":
         return "csv"

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.errors import UserError
+from engine.loop import StepResult
+from imagesets.images import Normalize
 from keepcore import KeepAugment, build_keep
 from keepcore.boxes import box_area
 from keepcore.keep import Share
-from keepcore.run.errors import UserError
-from keepcore.run.images import Normalize
-from keepcore.run.loop import StepResult
 from reid.config import Config, Loss
 from reid.losses import batch_hard_triplet, centre_loss
 from reid.model import ReidModel

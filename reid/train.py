@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keepcore.run.cli import dump, parse
-from keepcore.run.errors import guard
-from keepcore.run.ranges import within
+from engine.command import dump, parse
+from engine.errors import guard
+from engine.ranges import within
 from reid.config import RECIPES, Config
 
 PROG = "python -m reid.train"
@@ -42,13 +42,13 @@ def train(config: Config) -> dict[str, Any]:
     """
     import torch
 
+    from engine.loader import EpochLoader
+    from engine.loop import Job, fit
+    from engine.run_folder import RunFolder
+    from engine.seed import generator, seed_process
+    from engine.setup import build_accelerator, build_engine
+    from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, Normalize
     from keepcore.keep import Share
-    from keepcore.run.engine import build_accelerator, build_engine
-    from keepcore.run.folder import RunFolder
-    from keepcore.run.images import IMAGENET_MEAN, IMAGENET_STD, Normalize
-    from keepcore.run.loader import EpochLoader
-    from keepcore.run.loop import Job, fit
-    from keepcore.run.seed import generator, seed_process
     from reid.data import Photos, train_transform
     from reid.evaluate import evaluate
     from reid.model import build_model
@@ -98,8 +98,6 @@ def check(config: Config) -> None:
 
     Raises:
         UserError: names the option.
-
-    Source: elementary.
     """
     within(config.data, "data.", height=(1, None), width=(1, None), padding=(0, None), hflip=(0, 1))
     within(config.data, "data.", identities=(2, None), images=(2, None))

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keepcore.run import checkpoint
-from keepcore.run.cli import from_yaml
-from keepcore.run.errors import UserError
+from engine import checkpoint
+from engine.command import from_yaml
+from engine.errors import UserError
 from reid.config import Config, Data
 from reid.model import ReidModel, build_model
 
@@ -44,8 +44,6 @@ def load_trained(checkpoint_or_run: str) -> Trained:
 
     Raises:
         UserError: the file is no checkpoint of reid.train.
-
-    Source: elementary.
     """
     path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)

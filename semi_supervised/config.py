@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.config import Run
 from keepcore.config import KeepConfig
-from keepcore.run.config import Run
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from torchvision.transforms import v2
 
+from engine.errors import UserError
+from engine.loader import EpochLoader, in_order
+from engine.seed import generator
+from imagesets.classification import SOURCES, Records, Source, in_memory, labels_of, resized
+from imagesets.crop import crop_flip
+from imagesets.images import read_rgb
 from keepcore.build import choose
 from keepcore.keep import Share
-from keepcore.run.crop import crop_flip
-from keepcore.run.errors import UserError
-from keepcore.run.images import read_rgb
-from keepcore.run.loader import EpochLoader, in_order
-from keepcore.run.seed import generator
-from keepcore.run.sources import SOURCES, Records, Source, in_memory, labels_of, resized
 from semi_supervised.config import Data
 from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices
 
@@ -33,8 +33,6 @@ class Photos(Dataset[Any]):
 
     Raises:
         UserError: no folder, or no image in it.
-
-    Source: elementary.
     """
 
     def __init__(self, root: Path) -> None:
@@ -77,7 +75,7 @@ def open_source(data: Data) -> Source:
     Raises:
         UserError: unknown name, missing folder, wrong layout.
 
-    Source: :mod:`keepcore.run.sources`.
+    Source: :mod:`imagesets.classification`.
     """
     try:
         opener = choose(SOURCES, data.dataset, "data.dataset")
@@ -122,10 +120,7 @@ def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
 
 
 def take(images: Any, indices: Sequence[int]) -> Any:
-    """Give some samples of a part, still with its labels.
-
-    Source: elementary.
-    """
+    """Give some samples of a part, still with its labels."""
     if isinstance(images, Records):
         return Records(images.images_NHWC[list(indices)], [images.labels[i] for i in indices])
     part: Any = Subset(images, list(indices))
@@ -232,10 +227,7 @@ def reflected(images_NCHW: Tensor, padding: int) -> Tensor:
 
 
 class PairLoader:
-    """Steps through a labelled and an unlabelled stream together; without unlabelled images their part is None.
-
-    Source: elementary.
-    """
+    """Steps through a labelled and an unlabelled stream together; without unlabelled images their part is None."""
 
     def __init__(self, labelled: Any, unlabelled: Any) -> None:
         self.labelled, self.unlabelled = labelled, unlabelled
@@ -297,8 +289,6 @@ def resident(images: Any, data: Data) -> Records | None:
 
     Raises:
         UserError: unknown ``data.resident``.
-
-    Source: elementary.
     """
     if data.resident not in ("auto", "yes", "no"):
         raise UserError(f"data.resident must be auto, yes or no, got {data.resident!r}")
@@ -307,10 +297,7 @@ def resident(images: Any, data: Data) -> Records | None:
 
 
 class Squares(Dataset[Any]):
-    """Images resized to squares: index -> (uint8 C x S x S, label).
-
-    Source: elementary.
-    """
+    """Images resized to squares: index -> (uint8 C x S x S, label)."""
 
     def __init__(self, images: Any, size: int) -> None:
         self.images, self.size = images, size
@@ -324,10 +311,7 @@ class Squares(Dataset[Any]):
 
 
 def eval_batches(images: Any, data: Data, share: Share) -> EpochLoader:
-    """Give this process's part of the evaluation images: batches of (uint8 images_BCHW, labels_B).
-
-    Source: elementary.
-    """
+    """Give this process's part of the evaluation images: batches of (uint8 images_BCHW, labels_B)."""
     mine = range(share.rank, len(images), share.processes)
     squares = Squares(images, data.image_size)
     workers = 0 if isinstance(images, Records) else data.workers

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 from semi_supervised.config import Data
 
 if TYPE_CHECKING:
@@ -45,14 +45,12 @@ def evaluate(model: nn.Module, images: Any, data: Data, accelerator: Accelerator
 
     Returns:
         ``top1`` in percent.
-
-    Source: elementary.
     """
     import torch
 
+    from imagesets.images import Normalize, on_device
     from keepcore import borrowed
     from keepcore.keep import Share
-    from keepcore.run.images import Normalize, on_device
     from semi_supervised.data import MEAN, STD, eval_batches
 
     loader = eval_batches(images, data, Share(accelerator.process_index, accelerator.num_processes))
@@ -69,10 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and evaluate; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
-        from keepcore.run.config import Run
-        from keepcore.run.engine import build_accelerator
-        from keepcore.run.rows import median_of_last
+        from engine.command import parse, with_positional
+        from engine.config import Run
+        from engine.metrics_log import median_of_last
+        from engine.setup import build_accelerator
         from semi_supervised.data import open_source
         from semi_supervised.trained import load_trained
 

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keepcore.run.grid import Grid
+from experiments.grid import Grid
 
 GRID = Grid(Path(__file__).parent / "tables", "semi_supervised.train")

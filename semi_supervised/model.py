@@ -8,7 +8,7 @@ from torch import nn
 
 import networks  # noqa: F401  (registers the CIFAR networks with timm)
 from keepcore.early_head import with_early_head
-from keepcore.run.models import create_network
+from networks.create import create_network
 from semi_supervised.config import Config
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keepcore.run.errors import UserError, guard
+from engine.errors import UserError, guard
 
 PROG = "python -m semi_supervised.pictures"
 CELL = 64
@@ -50,11 +50,11 @@ def draw_views(config: PicturesConfig) -> None:
     """
     import torch
 
+    from engine.checkpoint import check_target
+    from engine.ranges import within
+    from imagesets.contact_sheet import boxed, heat, picture, save_picture, sheet
+    from imagesets.images import Normalize
     from keepcore.keep import Share
-    from keepcore.run.checkpoint import check_target
-    from keepcore.run.images import Normalize
-    from keepcore.run.ranges import within
-    from keepcore.run.sheets import boxed, heat, picture, save_picture, sheet
     from semi_supervised.data import MEAN, STD, Crops, open_parts
     from semi_supervised.losses import pseudo_target
     from semi_supervised.strong import build_strong
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Read the command line and draw; returns the exit code."""
 
     def command() -> None:
-        from keepcore.run.cli import parse, with_positional
+        from engine.command import parse, with_positional
 
         given = with_positional(argv, "checkpoint", "out")
         draw_views(parse(PicturesConfig, given, prog=PROG, description=str(__doc__)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from keepcore.run.reproduce import Suite, command_line
+from experiments.reproduce import Suite, command_line
 from semi_supervised.grid import GRID
 from semi_supervised.train import read_config
 

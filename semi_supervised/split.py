@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from keepcore.run.errors import UserError, one_line
-from keepcore.run.seed import generator
+from engine.errors import UserError, one_line
+from engine.seed import generator
 
 UNREADABLE = (
     ArithmeticError,
@@ -117,15 +117,12 @@ def _numbers(path: Path) -> list[Any]:
 
 
 def fingerprint(indices: Sequence[int]) -> str:
-    """Give a split's hash, to tell whether two runs used the same one.
-
-    Source: elementary.
-    """
+    """Give a split's hash, to tell whether two runs used the same one."""
     return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()[:16]
 
 
 class Endless:
-    """A :data:`keepcore.run.loader.BatchPlan` of a fixed number of steps over reshuffled passes through a set.
+    """A :data:`engine.loader.BatchPlan` of a fixed number of steps over reshuffled passes through a set.
 
     It yields numbers whose remainder modulo ``count`` is the sample; the quotient is the pass, so that a sample
     that comes again has another number, and with it another crop. An epoch reads on where the last one ended.
@@ -141,8 +138,6 @@ class Endless:
 
     Raises:
         UserError: an empty set, no steps, or a batch that does not divide among the processes.
-
-    Source: elementary.
     """
 
     def __init__(

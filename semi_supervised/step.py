@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from keepcore.run.errors import UserError
-from keepcore.run.images import Normalize
-from keepcore.run.loop import StepResult
-from keepcore.run.ranges import within
+from engine.errors import UserError
+from engine.loop import StepResult
+from engine.ranges import within
+from imagesets.images import Normalize
 from semi_supervised.config import Config, Loss
 from semi_supervised.losses import (
     TSA,

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from engine.errors import UserError
+from engine.ranges import within
+from imagesets.images import Normalize
 from keepcore import KeepAugment, KeepCutout, Kept, anywhere, build_keep
 from keepcore.keep import Share, among, shard
 from keepcore.policy import RandAugment
-from keepcore.run.errors import UserError
-from keepcore.run.images import Normalize
-from keepcore.run.ranges import within
 from semi_supervised.config import Config
 
 

@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keepcore.run.cli import dump, parse
-from keepcore.run.errors import UserError, guard
-from keepcore.run.ranges import within
+from engine.command import dump, parse
+from engine.errors import UserError, guard
+from engine.ranges import within
 from semi_supervised.config import RECIPES, Config
 from semi_supervised.grid import GRID
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from keepcore.run.engine import Engine
+    from engine.setup import Engine
 
 PROG = "python -m semi_supervised.train"
 
@@ -36,9 +36,7 @@ def read_config(argv: Sequence[str] | None) -> Config:
     """Read the command line: recipes, cells of Table 9 and beyond, and flags.
 
     Raises:
-        UserError: see :func:`keepcore.run.cli.parse`.
-
-    Source: elementary.
+        UserError: see :func:`engine.command.parse`.
     """
     description = str(__doc__)
     return parse(Config, argv, prog=PROG, description=description, recipes=RECIPES, more_recipes=GRID.recipes)
@@ -58,13 +56,13 @@ def train(config: Config) -> dict[str, Any]:
 
     Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
     """
+    from engine.loop import Job, Progress, fit
+    from engine.run_folder import RunFolder
+    from engine.seed import generator, seed_process
+    from engine.setup import build_accelerator, build_engine
+    from imagesets.images import Normalize
     from keepcore import without_early_head
     from keepcore.keep import Share
-    from keepcore.run.engine import build_accelerator, build_engine
-    from keepcore.run.folder import RunFolder
-    from keepcore.run.images import Normalize
-    from keepcore.run.loop import Job, Progress, fit
-    from keepcore.run.seed import generator, seed_process
     from semi_supervised.data import MEAN, STD, build_loader, open_parts, resident
     from semi_supervised.evaluate import evaluate
     from semi_supervised.model import build_model
@@ -112,8 +110,6 @@ def check(config: Config) -> None:
 
     Raises:
         UserError: names the option.
-
-    Source: elementary.
     """
     within(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
     within(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
@@ -128,10 +124,8 @@ def same_split(last: Path, wanted: str) -> None:
 
     Raises:
         UserError: another split.
-
-    Source: elementary.
     """
-    from keepcore.run import checkpoint
+    from engine import checkpoint
 
     content = checkpoint.load(last)
     checkpoint.expect(content, last, "semi_supervised.train", split=str)

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from keepcore.run import checkpoint
-from keepcore.run.cli import from_yaml
+from engine import checkpoint
+from engine.command import from_yaml
 from semi_supervised.config import Config
 from semi_supervised.model import create
 
@@ -40,8 +40,6 @@ def load_trained(checkpoint_or_run: str) -> Trained:
 
     Raises:
         UserError: no checkpoint of semi_supervised.train.
-
-    Source: elementary.
     """
     path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)

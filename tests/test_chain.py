@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.launch import train_net
+from detection.table11.launch import train_net
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,7 +66,7 @@ def test_two_processes(class_folders, tmp_path):
 @pytest.mark.slow
 def test_two_processes_give_the_run_of_one(class_folders, tmp_path):
     """Equal global batch, GroupNorm (BatchNorm's batch is the process's own): equal up to summation order."""
-    from keepcore.run import checkpoint
+    from engine import checkpoint
 
     train = ["-m", "pretrain.train", "--data.dataset", "folder", "--data.root", class_folders]
     train += ["--data.batch_size", "8", "--data.workers", "0", "--device", "cpu", "--data.image_size", "32"]

@@ -39,8 +39,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=float, nargs=3, default=(), metavar=("R", "G", "B"), help=text)
     asked = vars(parser.parse_args())
 
-    from detection.command import Conversion, convert_file
-    from keepcore.run.errors import guard
+    from detection.checkpoints.convert_file import Conversion, convert_file
+    from engine.errors import guard
 
     asked |= {"source": asked.pop("checkpoint"), "mean": tuple(asked["mean"]), "std": tuple(asked["std"])}
     return guard(lambda: convert_file(Conversion(**asked)))

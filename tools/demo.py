@@ -134,9 +134,9 @@ def main() -> int:
     out.mkdir(parents=True)
     (out / "demo.log").touch()
 
-    from detection.launch import train_net
-    from keepcore.run.demo import ensure
-    from keepcore.run.errors import guard
+    from detection.table11.launch import train_net
+    from engine.errors import guard
+    from imagesets.demo import ensure
 
     def command() -> None:
         chain, data = Chain(out), ensure()

@@ -123,10 +123,7 @@ class Operations:
 
 
 class Reseeded:
-    """Let a transform that draws from Python's and NumPy's global generators follow torch's.
-
-    Source: elementary.
-    """
+    """Let a transform that draws from Python's and NumPy's global generators follow torch's."""
 
     def __init__(self, transform: Callable[[Any], Any]) -> None:
         self.transform = transform

@@ -50,7 +50,7 @@ def sources(tmp_path_factory):
 @pytest.fixture(scope="session")
 def backbones(sources, tmp_path_factory):
     """The same, converted."""
-    from detection.command import Conversion, convert_file
+    from detection.checkpoints.convert_file import Conversion, convert_file
 
     made = {depth: tmp_path_factory.mktemp("weights") / path.name for depth, path in sources.items()}
     for depth, path in made.items():

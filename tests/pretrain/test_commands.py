@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from keepcore.run import checkpoint
+from engine import checkpoint
 from pretrain import evaluate, pictures, train
 from pretrain.config import RECIPES
 from pretrain.grid import GRID

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from keepcore.run.errors import UserError
+from engine.errors import UserError
 from pretrain.config import Data, Policy
 from pretrain.data import Transformed, eval_transform, open_source, train_transform
 
@@ -46,7 +46,7 @@ def test_wrong_layouts(tmp_path, class_folders):
 def test_a_damaged_image_is_named(tmp_path, class_folders):
     path = tmp_path / "broken.jpg"
     path.write_bytes(next(class_folders.rglob("*.jpg")).read_bytes()[:300])
-    from keepcore.run.images import read_rgb
+    from imagesets.images import read_rgb
 
     with pytest.raises(UserError, match="broken.jpg"):
         read_rgb(path)

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from keepcore.run.crop import crop_flip
-from keepcore.run.errors import UserError
-from keepcore.run.loader import shuffled
-from keepcore.run.sources import Records
+from engine.errors import UserError
+from engine.loader import shuffled
+from imagesets.classification import Records
+from imagesets.crop import crop_flip
 from pretrain import train
 from pretrain.config import Config, Data, Policy
 from pretrain.data import open_source, synthetic_source

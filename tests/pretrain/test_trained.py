@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors import safe_open
 
-from keepcore.run import checkpoint
+from engine import checkpoint
 from pretrain import evaluate, export, fidelity, train
 from pretrain.fidelity import Looked, scores
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from keepcore.run import checkpoint
-from keepcore.run.errors import UserError
-from keepcore.run.images import read_rgb
+from engine import checkpoint
+from engine.errors import UserError
+from imagesets.images import read_rgb
 from reid import evaluate, export, extract, search, train
 from reid.config import Protocol
-from reid.features import load_features, make_features, warnings
-from reid.report import evaluate_features
+from reid.evaluation.features import load_features, make_features, warnings
+from reid.evaluation.report import evaluate_features
 from reid.sources import csv_file
 
 
@@ -285,8 +285,8 @@ def test_training_options(argv, message, demo, tmp_path, capsys):
 
 
 def test_a_run_that_failed_before_its_first_epoch_may_be_started_again(tmp_path):
-    from keepcore.run.config import Run
-    from keepcore.run.folder import RunFolder
+    from engine.config import Run
+    from engine.run_folder import RunFolder
 
     config = Run(output=str(tmp_path / "run"))
     for _ in range(2):

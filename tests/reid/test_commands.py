@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from keepcore.run import checkpoint
+from engine import checkpoint
 from reid import evaluate, export, extract, search, train
 from reid.config import RECIPES
 
@@ -36,8 +36,8 @@ def test_published_learning_rates(demo, tmp_path):
     """3.5e-6 in epoch 1, 3.5e-4 from epoch 11, drops in epochs 41 and 71, as in the strong baseline's log."""
     from torch import nn
 
-    from keepcore.run.cli import parse
-    from keepcore.run.engine import build_accelerator, build_engine
+    from engine.command import parse
+    from engine.setup import build_accelerator, build_engine
     from reid.config import Config
 
     argv = ["--config", "market1501_strong_baseline", "--device", "cpu"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from keepcore.run.errors import UserError
+from engine.errors import UserError
 from reid.config import Config, Data, Loss, Model
 from reid.losses import batch_hard_triplet, centre_loss
 from reid.model import build_model
@@ -86,8 +86,8 @@ def test_the_neck_is_frozen_and_the_last_stride_is_one():
 
 def test_the_steps_losses_are_the_definitions():
     """Hard-coded from the formulas: label smoothing 0.1 over two classes, batch-hard triplet, centre loss."""
+    from imagesets.images import Normalize
     from keepcore.keep import Share
-    from keepcore.run.images import Normalize
     from reid.step import TrainStep
 
     features = torch.tensor([[0.0], [1.0], [3.0], [3.5]])

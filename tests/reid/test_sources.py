@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keepcore.run.errors import UserError
+from engine.errors import UserError
 from reid import data as command
 from reid.config import Data
 from reid.inspect_data import PUBLISHED, inspect, why_no_positive

@@ -83,7 +83,7 @@ def test_resuming_gives_the_run_that_was_not_interrupted(resident, class_folders
 @pytest.mark.slow
 def test_unlabelled_images_help_on_the_demo_set(tmp_path):
     """40 labels, 200 steps: UDA beats training on the same labels alone (59 against 39 where this was written)."""
-    from keepcore.run.demo import ensure
+    from imagesets.demo import ensure
 
     root, accuracy = ensure(tmp_path / "demo"), {}
     options = ["--device", "cpu", "--data.root", str(root), "--epochs", "2", "--ema_decay", "0.95"]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from engine.errors import UserError
+from imagesets.classification import Records
 from keepcore.keep import Share
-from keepcore.run.errors import UserError
-from keepcore.run.sources import Records
 from semi_supervised.config import Data
 from semi_supervised.data import Crops, ResidentCrops, build_loader, open_parts, reflected
 from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from engine.errors import UserError
+from imagesets.images import Normalize
 from keepcore.keep import Share, among
-from keepcore.run.errors import UserError
-from keepcore.run.images import Normalize
 from semi_supervised.config import Config, Guide, Loss, Strong
 from semi_supervised.data import MEAN, STD
 from semi_supervised.losses import consistency_loss, pseudo_target, supervised_loss

@@ -8,6 +8,6 @@ The schedule and SGD are those of the ResNet rows. ConvNeXt and strongly regular
 with AdamW and a smaller learning rate: take optimizer from detectron2/configs/common/optim.py for that.
 """
 
-from detection.lazy import timm_fpn
+from detection.detectors.lazy import timm_fpn
 
 model, dataloader, optimizer, lr_multiplier, train = timm_fpn("resnet50d")

@@ -3,6 +3,6 @@
 python lazyconfig_train_net.py --config-file retinanet_R_50_FPN_3x.py train.init_checkpoint=CONVERTED.pth
 """
 
-from detection.lazy import table11
+from detection.detectors.lazy import table11
 
 model, dataloader, optimizer, lr_multiplier, train = table11("retinanet", 50)

@@ -1,0 +1,1 @@
+"""Backbones in Detectron2's names and back."""

@@ -1,0 +1,210 @@
+"""Rename a ResNet's tensors from timm's and torchvision's names to Detectron2's, or say why it cannot be done."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor
+
+from detection.checkpoints.arch import ARCHS, DEPTHS, Arch, expected_shapes
+from detection.checkpoints.names import to_detectron2
+from engine.errors import UserError, nearest
+
+# What a name in the checkpoint gives away about a network that Detectron2's ResNet cannot express.
+_SIGNS = (
+    (r"conv1\.\d+\.weight", "a deep stem of 3x3 convolutions (resnet*d, *c, *s, *t); Detectron2 has one 7x7"),
+    (r"layer\d\.\d+\.(se|attn)\.", "squeeze-and-excitation or another attention in its blocks"),
+    (r"layer\d\.\d+\.conv2\.(fc|attn|conv)", "split attention or selective kernels in its blocks"),
+    (r"layer\d\.\d+\.downsample\.2\.", "average-pool downsampling (resnet*d)"),
+    (r"layer\d\.\d+\.(aa|conv\d\.1)\.", "anti-aliasing filters in its blocks"),
+    (r".*\.aux_bn\.", "split BatchNorm: merge it with timm.layers.convert_splitbn_model first"),
+    (r"layer\d\.\d+\.convs\.", "Res2Net blocks"),
+    (r"stages\.\d+\.blocks\.\d+\.norm1", "pre-activation blocks (ResNet v2)"),
+    (r"(stages|patch_embed|cls_token|blocks|features)\b", "another family's layers: it is no ResNet"),
+)
+_TWINS = {"resnetaa": "averages before striding", "resnetblur": "blurs before striding"}
+_WAY_OUT = "TimmBackbone trains it as it is: detection/configs/lazy/faster_rcnn_timm_FPN_3x.py"
+_D2_NAMES = ("stem.conv1.", "res2.0.", "backbone.bottom_up.", "backbone.res2.")
+
+
+def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, Arch, str]:
+    """Decide which architecture the weights are.
+
+    Args:
+        state: timm names -> tensors.
+        named: what the file says, or "".
+        asked: what the user says, or ""; wins.
+
+    Returns:
+        Name, architecture, and a warning or "".
+
+    Raises:
+        UserError: an architecture that Detectron2 cannot express, or weights that are of another one.
+
+    Source: facts of timm's model zoo: resnetaa50 and resnetblur50 have resnet50's names and shapes exactly.
+    """
+    name = _plain_name(asked or named)
+    _refuse(state)
+    if name and name not in ARCHS:
+        raise UserError(_no_equivalent(name))
+    found = infer(state)
+    fits = [each for each, arch in ARCHS.items() if arch == found]
+    if name and name not in fits:
+        hint = f" (if {fits[0]} is right: --arch {fits[0]})" if fits else ""
+        if found.norm == "GN":
+            hint = (
+                "; they have no BatchNorm statistics: averaged parameters without buffers? --use raw takes others"
+            )
+        raise UserError(f"the weights are those of {' or '.join(fits) or found}, not of {name}{hint}")
+    if not fits:
+        raise UserError(f"{found} is no architecture that is known to convert: {', '.join(ARCHS)}")
+    if found.norm == "GN" and not name:
+        raise UserError(
+            "the weights have no BatchNorm statistics: averaged parameters without buffers, or GroupNorm; "
+            f"--use raw takes others, --arch {fits[0]} says that it is GroupNorm"
+        )
+    warning = ""
+    if not name:
+        warning = (
+            f"the file names no architecture; its tensors are {fits[0]}'s. Anti-aliased twins (resnetaa50, "
+            "resnetblur50) have the same tensors and would give wrong features: pass --arch to be sure"
+        )
+    return name or fits[0], found, warning
+
+
+def _plain_name(name: str) -> str:
+    """Take the former names of timm's weights of a plain ResNet back to the network's."""
+    match = re.fullmatch(r"(?:tv|ssl|swsl|ig)_(\w+)|gluon_(\w+?)(?:_v1b)?", name)
+    plain = next((each for each in match.groups() if each), name) if match else name
+    return plain if plain in ARCHS else name
+
+
+def _no_equivalent(name: str) -> str:
+    for twin, does in _TWINS.items():
+        if name.startswith(twin):
+            plain = name.replace(twin, "resnet")
+            return (
+                f"{name} has the very tensors of {plain} but {does}: "
+                f"converted it would give wrong features; {_WAY_OUT}"
+            )
+    near = nearest(name, ARCHS)
+    return f"{name} has no equivalent in Detectron2{near}; these convert: {', '.join(ARCHS)}; {_WAY_OUT}"
+
+
+def infer(state: dict[str, Tensor]) -> Arch:
+    """Read depth, groups, width and normalisation off the tensors.
+
+    Raises:
+        UserError: no depth that Detectron2 offers.
+
+    Source: the shapes of timm's ResNet.
+    """
+    blocks = tuple(
+        1 + max((int(m[1]) for name in state if (m := re.match(rf"layer{i}\.(\d+)\.", name))), default=-1)
+        for i in (1, 2, 3, 4)
+    )
+    if 0 in blocks:
+        raise UserError(f"no layer{blocks.index(0) + 1} among the weights: the file is truncated")
+    bottleneck = "layer1.0.conv3.weight" in state
+    depth = next((d for d, b in DEPTHS.items() if b == blocks and (d >= 50) == bottleneck), None)
+    if depth is None:
+        kind = "bottleneck" if bottleneck else "basic"
+        raise UserError(f"stages of {blocks} {kind} blocks are no depth of Detectron2's ResNet {tuple(DEPTHS)}")
+    norm = "BN" if "bn1.running_mean" in state else "GN"
+    middle = state.get("layer1.0.conv2.weight")
+    if middle is None or middle.ndim != 4:
+        raise UserError("layer1.0.conv2 is not one plain convolution: no block that Detectron2's ResNet has")
+    if not bottleneck:
+        return Arch(depth, norm=norm)
+    groups = middle.shape[0] // middle.shape[1]
+    return Arch(depth, groups, middle.shape[0] // groups, norm)
+
+
+def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> dict[str, Tensor]:
+    """Rename all tensors; BatchNorm's step counters and, unless asked for, the classifier are left out.
+
+    Args:
+        state: timm or torchvision names -> tensors, any float type.
+        arch: from :func:`choose_arch`.
+        keep_fc: carry the classifier over as ``linear.*``, for Detectron2's ``ResNet(num_classes=K)``.
+
+    Returns:
+        Detectron2 names (``stem.conv1.weight``, ``res2.0.conv1.norm.bias``, ...) -> float32 copies.
+
+    Raises:
+        UserError: a tensor too many, too few, of another shape or type, not finite, or a negative variance.
+
+    Source: detectron2/modeling/backbone/resnet.py; names of torchvision's ResNet.
+    """
+    wanted, converted, unknown = expected_shapes(arch), {}, []
+    if keep_fc:
+        if not {"fc.weight", "fc.bias"} <= state.keys() or state["fc.weight"].ndim != 2:
+            raise UserError("--keep-fc: the file has no classifier with fc.weight and fc.bias")
+        wanted |= {f"linear.{tail}": tuple(state[f"fc.{tail}"].shape) for tail in ("weight", "bias")}
+    for name, tensor in state.items():
+        if name.endswith("num_batches_tracked") or (name.startswith("fc.") and not keep_fc):
+            continue
+        renamed = to_detectron2(name)
+        if renamed is None:
+            unknown.append(name)
+            continue
+        _check_kind(name, tensor)
+        converted[renamed] = tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+    _check_names(wanted, converted, unknown)
+    for name, tensor in converted.items():
+        if not tensor.isfinite().all():
+            raise UserError(f"{name} has values that are not finite: the training has diverged")
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise UserError(f"{name} has negative variances: the file is damaged")
+    return converted
+
+
+def _check_kind(name: str, tensor: Tensor) -> None:
+    if not tensor.is_floating_point():
+        raise UserError(f"{name} is {tensor.dtype}, not floating point: convert the weights before quantising")
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise UserError(f"{name} is a {'meta' if tensor.is_meta else 'sparse'} tensor, without plain values")
+
+
+def _refuse(state: dict[str, Tensor]) -> None:
+    """Say in one sentence why this cannot be a plain ResNet."""
+    if any(name.startswith(_D2_NAMES) for name in state):
+        raise UserError(
+            "this already is a Detectron2 checkpoint: give it as MODEL.WEIGHTS "
+            "(python -m detection.reverse converts back)"
+        )
+    if any(re.match(r"res\d_\d+_branch", name) for name in state):
+        raise UserError(
+            "this is a Caffe2 model of Detectron's zoo: Detectron2 reads it as it is, as MODEL.WEIGHTS"
+        )
+    reasons = [text for sign, text in _SIGNS if any(re.match(sign, name) for name in state)]
+    if reasons:
+        raise UserError(
+            f"Detectron2's ResNet cannot express this network: it has {'; '.join(reasons)}. {_WAY_OUT}"
+        )
+    stem = state.get("conv1.weight")
+    if stem is None:
+        raise UserError(f"no conv1.weight, so no ResNet; the first names are {', '.join(sorted(state)[:4])}")
+    shape = tuple(stem.shape)
+    if shape != (64, 3, 7, 7):
+        kind = "a CIFAR stem" if shape[2:] == (3, 3) else f"{shape[1]} input channels instead of 3"
+        kind = kind if shape[1] != 3 or shape[2:] == (3, 3) else "another stem"
+        raise UserError(f"the stem conv1 is {shape}, {kind}; Detectron2's is (64, 3, 7, 7)")
+
+
+def _check_names(wanted: dict[str, tuple[int, ...]], converted: dict[str, Tensor], unknown: list[str]) -> None:
+    shapes = [
+        f"{name} {tuple(converted[name].shape)} instead of {shape}"
+        for name, shape in wanted.items()
+        if name in converted and tuple(converted[name].shape) != shape
+    ]
+    problems = (
+        ("unknown", unknown),
+        ("missing", sorted(wanted.keys() - converted.keys())),
+        ("unexpected", sorted(converted.keys() - wanted.keys())),
+        ("of another shape", shapes),
+    )
+    found = [f"{len(names)} {what} (e.g. {names[0]})" for what, names in problems if names]
+    if found:
+        raise UserError(f"not a plain ResNet, or a truncated one: tensors {', '.join(found)}")

@@ -1,0 +1,159 @@
+"""The output file, and what to put into a Detectron2 config beside it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from detection.checkpoints.arch import Arch
+from detection.rows import CONFIGS, ROWS
+from engine import checkpoint
+from engine.errors import UserError
+from networks.pickles import read_pickle
+
+SUFFIXES = (".pth", ".pkl")
+PROVENANCE = "keepaugment"
+
+
+def write(converted: dict[str, Tensor], path: Path, provenance: dict[str, Any]) -> None:
+    """Write a backbone that ``DetectionCheckpointer`` loads; never a partial file.
+
+    Args:
+        converted: from :func:`detection.checkpoints.convert.convert`.
+        path: .pth (tensors only, the default form) or .pkl (NumPy arrays, the model zoo's form).
+        provenance: plain values, kept inside the file as JSON; Detectron2 ignores them.
+
+    Raises:
+        UserError: another suffix, or the file cannot be written.
+
+    Source: detectron2/checkpoint/detection_checkpoint.py.
+    """
+    check_suffix(path)
+    content: dict[str, Any] = {"model": converted, "__author__": "KeepAugment", "matching_heuristics": True}
+    content[PROVENANCE] = json.dumps(provenance)
+    if path.suffix == ".pth":
+        checkpoint.save(content, path)
+        return
+    content["model"] = {name: tensor.numpy() for name, tensor in converted.items()}
+    with checkpoint.replacing(path) as file:
+        pickle.dump(content, file, protocol=4)
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse output names whose form is unknown.
+
+    Raises:
+        UserError: a suffix besides .pth and .pkl.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: the output must end in {' or '.join(SUFFIXES)}")
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read weights in Detectron2's names: a converted file, the model zoo's, or a checkpoint of train_net.py.
+
+    Args:
+        path: .pth or .pkl.
+
+    Returns:
+        Names -> tensors, and the provenance that our converter left in the file ({} in others).
+
+    Raises:
+        UserError: missing, damaged, or of another kind.
+
+    Source: detectron2/checkpoint/detection_checkpoint.py.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    content = read_pickle(path) if path.suffix == ".pkl" else checkpoint.load(path)
+    model = content.get("model", content)
+    model = model if isinstance(model, dict) else {}
+    tensors = {name: value for name, value in model.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(
+            f"{path} is no Detectron2 file (its top level holds: {', '.join(sorted(map(str, content))[:8])}): "
+            "tools/convert_to_d2.py makes one"
+        )
+    return tensors, json.loads(content.get(PROVENANCE, "{}"))
+
+
+def resnet_keys(arch: Arch) -> dict[str, Any]:
+    """Give the keys below MODEL.RESNETS that an architecture needs.
+
+    Source: detectron2/config/defaults.py.
+    """
+    keys: dict[str, Any] = {"DEPTH": arch.depth, "STRIDE_IN_1X1": False}
+    keys["NORM"] = "GN" if arch.norm == "GN" else "FrozenBN"
+    if not arch.bottleneck:
+        keys["RES2_OUT_CHANNELS"] = 64
+    if (arch.groups, arch.width) != (1, 64):
+        keys |= {"NUM_GROUPS": arch.groups, "WIDTH_PER_GROUP": arch.width}
+    return keys
+
+
+def config_keys(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
+    """Give the config keys that these weights need, in Detectron2's terms.
+
+    Args:
+        arch: the network.
+        weights: the converted file.
+        mean: of the normalisation, of values in [0, 1].
+        std: the same.
+
+    Returns:
+        Nested dict for ``CfgNode``; a forgotten key is no error in Detectron2, only a bad detector.
+
+    Source: detectron2/config/defaults.py.
+    """
+    return {
+        "INPUT": {"FORMAT": "RGB"},
+        "MODEL": {
+            "WEIGHTS": str(weights.resolve()),
+            "PIXEL_MEAN": pixels(mean),
+            "PIXEL_STD": pixels(std),
+            "RESNETS": resnet_keys(arch),
+        },
+    }
+
+
+def pixels(values: Sequence[float]) -> list[float]:
+    """Scale a mean or standard deviation of values in [0, 1] to 0..255, as PIXEL_MEAN and PIXEL_STD have them."""
+    return [round(255 * value, 3) for value in values]
+
+
+def train_command(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Write the command that trains Faster R-CNN with FPN on these weights.
+
+    Args:
+        arch: the network.
+        weights: the converted file.
+        mean: of the normalisation, of values in [0, 1].
+        std: the same.
+
+    Returns:
+        One shell line; keys in which the weights differ from the config are given as overrides.
+
+    Source: detectron2/tools/train_net.py.
+    """
+    from detection.table11.launch import train_net
+
+    row = ROWS["fpn_r101" if arch.depth > 50 else "fpn_r50"]
+    has = {"DEPTH": row.depth, "STRIDE_IN_1X1": False, "NORM": "FrozenBN"}
+    more: dict[str, Any] = {"MODEL.WEIGHTS": weights.resolve()}
+    more |= {f"MODEL.RESNETS.{k}": v for k, v in resnet_keys(arch).items() if has.get(k) != v}
+    default = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    for key, values, usual in zip(("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"), (mean, std), default, strict=True):
+        if tuple(values) != usual:
+            more[key] = str(pixels(values)).replace(" ", "")
+    try:
+        script = str(train_net())
+    except UserError:
+        script = "train_net.py"
+    words = ["python", script, "--num-gpus", 8, "--config-file", CONFIGS / row.path.name]
+    return shlex.join(map(str, [*words, *(word for item in more.items() for word in item)]))

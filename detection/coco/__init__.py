@@ -1,0 +1,1 @@
+"""Data sets and predictions in COCO's format."""

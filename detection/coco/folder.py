@@ -1,0 +1,125 @@
+"""A COCO data set in the layout of DETECTRON2_DATASETS: names, ids, reading, writing. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from engine.errors import UserError
+from imagesets.demo.detection import CATEGORY_IDS, CATEGORY_NAMES
+
+_FIELDS: dict[str, dict[str, type]] = {
+    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "annotations": {"image_id": int, "category_id": int},
+    "categories": {"id": int, "name": str},
+}
+COCO_NAMES = tuple(name.strip().replace("_", " ") for name in CATEGORY_NAMES)
+COCO_CATEGORIES = tuple({"id": i, "name": name} for i, name in zip(CATEGORY_IDS, COCO_NAMES, strict=True))
+
+
+def annotation_file(root: Path, split: str) -> Path:
+    """Name the annotations of a split: ``ROOT/coco/annotations/instances_SPLIT.json``.
+
+    Source: detectron2/data/datasets/builtin.py.
+    """
+    return root / "coco" / "annotations" / f"instances_{split}.json"
+
+
+def image_folder(root: Path, split: str) -> Path:
+    """Name the images of a split; ``val2017_100`` are some of ``val2017``.
+
+    Source: detectron2/data/datasets/builtin.py.
+    """
+    return root / "coco" / (split.removesuffix("_100"))
+
+
+def read_annotations(path: Path) -> dict[str, Any]:
+    """Read a COCO annotation file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content: at least the lists ``images``, ``annotations``, ``categories``.
+
+    Raises:
+        UserError: missing, no JSON, or without one of the three lists.
+
+    Source: cocodataset.org's format.
+    """
+    if not path.is_file():
+        raise UserError(f"no annotations {path}")
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no JSON or was cut short: {error}") from error
+    lacking = [
+        key
+        for key in ("images", "annotations", "categories")
+        if not isinstance(content, dict) or not isinstance(content.get(key), list)
+    ]
+    if lacking:
+        raise UserError(f"{path} has no list {lacking[0]!r}: not COCO's object annotations")
+    for part, kinds in _FIELDS.items():
+        for index, each in enumerate(content[part]):
+            _check_entry(each, kinds, f"{path}: {part}[{index}]")
+    return content
+
+
+def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
+    if not isinstance(entry, dict):
+        raise UserError(f"{where} is no object: {str(entry)[:40]}")
+    for name, kind in kinds.items():
+        if not isinstance(entry.get(name), kind) or isinstance(entry.get(name), bool):
+            raise UserError(f"{where}: {name} must be {kind.__name__}, got {entry.get(name)!r}")
+    if "bbox" in entry:
+        check_box(entry["bbox"], where)
+
+
+def check_box(box: Any, where: str) -> None:
+    """Refuse what is no box of four finite numbers.
+
+    Raises:
+        UserError: says where.
+
+    Source: cocodataset.org's format: x, y, width, height.
+    """
+    good = isinstance(box, list) and len(box) == 4 and all(isinstance(v, int | float) for v in box)
+    if not good or not all(math.isfinite(v) for v in box):
+        raise UserError(f"{where}: bbox must be four finite numbers, got {str(box)[:60]}")
+
+
+def write_annotations(content: dict[str, Any], path: Path) -> None:
+    """Write a COCO annotation file, or leave the old one as it is."""
+    from engine.checkpoint import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(content).encode())
+
+
+def seen_size(image: Image.Image) -> tuple[int, int]:
+    """Give width and height as a reader that heeds EXIF sees them; Detectron2's does, and demands these.
+
+    Source: detectron2/data/detection_utils.py.
+    """
+    turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+    return (image.height, image.width) if turned else image.size
+
+
+def place(source: Path, target: Path) -> None:
+    """Put an image into a data set: a hard link where the file system allows, a copy otherwise."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        if os.path.samefile(source, target) or source.read_bytes() == target.read_bytes():
+            return
+        raise UserError(f"{target} is there and is another image: give an empty output folder")
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,49 @@
+"""A small part of a COCO set, the same every time."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+from detection.coco.folder import annotation_file, image_folder, place, read_annotations, write_annotations
+from engine.errors import UserError
+
+
+def subset(root: Path, out: Path, split: str, count: int, *, seed: int = 0, name: str = "") -> dict[str, int]:
+    """Take some images of a split with their annotations; ids and categories stay.
+
+    Args:
+        root: folder of DETECTRON2_DATASETS.
+        out: another such folder, or the same with another ``name``.
+        split: train2017 or val2017.
+        count: number of images; a larger count holds the images of every smaller one.
+        seed: of the choice.
+        name: of the new split; "" keeps it. Detectron2 knows val2017_100 as coco_2017_val_100.
+
+    Returns:
+        Counts: images, objects.
+
+    Raises:
+        UserError: not so many images, an image file that is missing, or the output would replace its source.
+    """
+    name = name or split
+    if not re.fullmatch(r"\w+", name):
+        raise UserError(f"name: {name!r} must be letters, digits and underscores")
+    if annotation_file(out, name).resolve() == annotation_file(root, split).resolve():
+        raise UserError(f"out: {out} is the set itself: give another --out, or a --name such as {split}_100")
+    content = read_annotations(annotation_file(root, split))
+    images = sorted(content["images"], key=lambda image: image["id"])
+    if not 0 < count <= len(images):
+        raise UserError(f"count: {split} has {len(images)} images, not {count}")
+    random.Random(seed).shuffle(images)
+    chosen = {image["id"]: image for image in images[:count]}
+    objects = [each for each in content["annotations"] if each["image_id"] in chosen]
+    for image in chosen.values():
+        source = image_folder(root, split) / image["file_name"]
+        if not source.is_file():
+            raise UserError(f"the image {source} is missing: python -m detection.data check says what else is")
+        place(source, image_folder(out, name) / image["file_name"])
+    kept = {**content, "images": sorted(chosen.values(), key=lambda image: image["id"]), "annotations": objects}
+    write_annotations(kept, annotation_file(out, name))
+    return {"images": len(chosen), "objects": len(objects)}

@@ -1,0 +1,161 @@
+"""Turn a data set in YOLO's layout into COCO's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from detection.coco.folder import (
+    COCO_CATEGORIES,
+    COCO_NAMES,
+    annotation_file,
+    image_folder,
+    place,
+    seen_size,
+    write_annotations,
+)
+from engine.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_SLACK = 0.01  # a box may stick out of the image by this share: writers round
+
+
+def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> dict[str, int]:
+    """Convert one split.
+
+    Args:
+        images: folder of images; the labels lie where ``images`` in its path is replaced by ``labels``, one
+            .txt an image: ``class x y width height`` (centre; shares of the image), or ``class x1 y1 x2 y2 ...``
+            (polygon). No file means no objects.
+        names: class names in YOLO's order. COCO's 80 names get COCO's ids, which Detectron2's builtin data sets
+            insist on; others get 1, 2, 3, ...
+        out: folder for DETECTRON2_DATASETS.
+        split: train2017, val2017, or val2017_100.
+
+    Returns:
+        Counts: images, objects, without objects.
+
+    Raises:
+        UserError: no images; a label line that is malformed, of an unknown class, or outside the image.
+
+    Source: the layouts of Ultralytics' YOLO and of cocodataset.org.
+    """
+    found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UserError(f"no images in {images}: give YOLO's images folder, e.g. images/train2017")
+    categories = categories_of(names)
+    if not any(_label_file(path).is_file() for path in found):
+        raise UserError(
+            f"no labels for any of {len(found)} images: looked for {_label_file(found[0])} and the like"
+        )
+    listed: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    for number, path in enumerate(found, 1):
+        width, height = _size(path)
+        name = str(path.relative_to(images))
+        listed.append({"id": number, "file_name": name, "width": width, "height": height})
+        for label, box, polygon in _labels(_label_file(path), width, height, len(names)):
+            x0, y0, x1, y1 = box
+            objects.append(
+                {
+                    "id": len(objects) + 1,
+                    "image_id": number,
+                    "category_id": categories[label]["id"],
+                    "bbox": [round(v, 3) for v in (x0, y0, x1 - x0, y1 - y0)],
+                    "area": round((x1 - x0) * (y1 - y0), 3),
+                    "iscrowd": 0,
+                    **({"segmentation": [polygon]} if polygon else {}),
+                }
+            )
+        place(path, image_folder(out, split) / name)
+    content = {"images": listed, "annotations": objects, "categories": list(categories)}
+    write_annotations(content, annotation_file(out, split))
+    empty = len(listed) - len({each["image_id"] for each in objects})
+    return {"images": len(listed), "objects": len(objects), "without objects": empty}
+
+
+def categories_of(names: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Give COCO categories for YOLO's classes.
+
+    Source: COCO's ids 1 to 90 for its 80 names, in YOLO's order of them.
+    """
+    if tuple(names) == COCO_NAMES:
+        return COCO_CATEGORIES
+    return tuple({"id": index, "name": name} for index, name in enumerate(names, 1))
+
+
+def read_names(data_yaml: Path) -> tuple[str, ...]:
+    """Read class names from a data.yaml: a list, or a dict from 0 on.
+
+    Raises:
+        UserError: missing, no YAML, or no names.
+
+    Source: Ultralytics' data set files.
+    """
+    import yaml
+
+    try:
+        names = yaml.safe_load(data_yaml.read_text())["names"]
+        if not isinstance(names, list | dict):
+            raise TypeError(names)
+        return tuple(str(names[i]) for i in range(len(names)))
+    except OSError as error:
+        raise UserError(f"names: cannot read {data_yaml}: {error.strerror}") from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"names: {data_yaml} has no list 'names' of class names") from error
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return seen_size(image)
+    except OSError as error:
+        raise UserError(f"cannot read the image {path}: {error}") from error
+
+
+def _label_file(image: Path) -> Path:
+    parts = list(image.parts)
+    last = max((i for i, part in enumerate(parts) if part == "images"), default=None)
+    if last is None:
+        raise UserError(f"{image} is not below a folder named images, so its labels cannot be found")
+    return Path(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt")
+
+
+def _labels(path: Path, width: int, height: int, classes: int) -> Iterator[tuple[int, list[float], list[float]]]:
+    """Yield class, (x0, y0, x1, y1) in pixels, and the polygon if the line has one."""
+    try:
+        lines = path.read_text().splitlines() if path.is_file() else []
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            label, *values = (float(word) for word in line.split())
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}") from error
+        if not 0 <= label < classes or label != int(label):
+            raise UserError(
+                f"{path}, line {number}: class {label:g}, but there are {classes} (0 to {classes - 1})"
+            )
+        if len(values) != 4 and (len(values) < 6 or len(values) % 2):
+            raise UserError(
+                f"{path}, line {number}: a class and {len(values)} numbers, neither a box nor a polygon"
+            )
+        xs, ys = (values[0::2], values[1::2]) if len(values) > 4 else _edges(values)
+        ends = (min(xs), min(ys), max(xs), max(ys))
+        inside = all(-_SLACK <= value <= 1 + _SLACK for value in ends)  # False for NaN too
+        if not inside or ends[0] >= ends[2] or ends[1] >= ends[3]:
+            raise UserError(f"{path}, line {number}: the box is empty or not inside the image: {line.strip()}")
+        sides = (width, height, width, height)
+        box = [min(max(value, 0.0), 1.0) * side for value, side in zip(ends, sides, strict=True)]
+        turns = [v for x, y in zip(xs, ys, strict=True) for v in (round(x * width, 2), round(y * height, 2))]
+        yield int(label), box, turns if len(values) > 4 else []
+
+
+def _edges(values: Sequence[float]) -> tuple[list[float], list[float]]:
+    x, y, width, height = values
+    return [x - width / 2, x + width / 2], [y - height / 2, y + height / 2]

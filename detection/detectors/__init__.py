@@ -1,0 +1,1 @@
+"""Detectors built from a config, and the backbones inside them."""

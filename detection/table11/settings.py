@@ -1,0 +1,140 @@
+"""What the config.yaml of an OUTPUT_DIR says: which row, how long, from what; YAML configs and LazyConfigs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from detection.rows import ROWS
+from engine.errors import UserError
+
+OTHER = "other"  # runs of configs that are no row
+
+
+class Settings(NamedTuple):
+    """How a detector was trained.
+
+    Attributes:
+        row: short name of Table 11's row, or "other".
+        iterations: of the config.
+        batch: images per step of the config.
+        gpus: for which iterations and batch are meant, where Detectron2 scales them to those at hand; else 0.
+        beta: RetinaNet's SMOOTH_L1_LOSS_BETA, or None.
+        weights: from which it started.
+    """
+
+    row: str = OTHER
+    iterations: int = 0
+    batch: int = 0
+    gpus: int = 0
+    beta: float | None = None
+    weights: str = ""
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a config.yaml; Python objects in a LazyConfig's dump are left out.
+
+    Raises:
+        UserError: no such file, no YAML, or no config of Detectron2.
+
+    Source: detectron2/engine/defaults.py writes it.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Knows no Python objects."""
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: None)  # type: ignore
+    try:
+        cfg = yaml.load(path.read_text(), Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(cfg, dict) or not {"MODEL", "model"} & cfg.keys():
+        raise UserError(f"{path} is no config.yaml of train_net.py: it has no MODEL")
+    return cfg
+
+
+def settings_of(cfg: Mapping[str, Any]) -> Settings:
+    """Describe a training.
+
+    Args:
+        cfg: from :func:`read_config`.
+
+    Returns:
+        The settings; row "other" for what is none of Table 11's.
+
+    Source: detectron2/config/defaults.py; detectron2/configs/common.
+    """
+    try:
+        return _of_yaml(cfg) if "MODEL" in cfg else _of_lazy(cfg)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return Settings()
+
+
+def _of_yaml(cfg: Mapping[str, Any]) -> Settings:
+    model, solver = cfg["MODEL"], cfg["SOLVER"]
+    retina = model["META_ARCHITECTURE"] == "RetinaNet"
+    kind = "retinanet" if retina else "fpn" if "fpn" in model["BACKBONE"]["NAME"] else "c4"
+    return Settings(
+        row=_row(kind, model["RESNETS"]["DEPTH"]),
+        iterations=int(solver["MAX_ITER"]),
+        batch=int(solver["IMS_PER_BATCH"]),
+        gpus=int(solver.get("REFERENCE_WORLD_SIZE", 0)),
+        beta=float(model["RETINANET"]["SMOOTH_L1_LOSS_BETA"]) if retina else None,
+        weights=str(model["WEIGHTS"]),
+    )
+
+
+def _of_lazy(cfg: Mapping[str, Any]) -> Settings:
+    model, train = cfg["model"], cfg["train"]
+    retina, bottom_up = model["_target_"].endswith("RetinaNet"), model["backbone"].get("bottom_up")
+    kind = "retinanet" if retina else "fpn" if bottom_up else "c4"
+    resnet = bottom_up or model["backbone"]
+    return Settings(
+        row=_row(kind, resnet.get("stages", {}).get("depth")),  # a TimmBackbone has none, and is no row
+        iterations=int(train["max_iter"]),
+        batch=int(cfg["dataloader"]["train"]["total_batch_size"]),
+        beta=float(model.get("smooth_l1_beta", 0.0)) if retina else None,
+        weights=str(resnet.get("checkpoint") or train["init_checkpoint"]),
+    )
+
+
+def _row(kind: str, depth: Any) -> str:
+    return f"{kind}_r{depth}" if f"{kind}_r{depth}" in ROWS else OTHER
+
+
+def input_of(cfg: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Read how a detector's backbone sees images and where it strides.
+
+    Args:
+        cfg: from :func:`read_config`.
+        path: of it, for the message.
+
+    Returns:
+        format, mean and std (of values in [0, 1]), stride_in_1x1.
+
+    Raises:
+        UserError: a key is missing, or the ResNet has dilated or deformable convolutions.
+
+    Source: detectron2/config/defaults.py; detectron2/configs/common.
+    """
+    try:
+        if "MODEL" in cfg:
+            model, resnet = cfg["MODEL"], cfg["MODEL"]["RESNETS"]
+            mean, std, order = model["PIXEL_MEAN"], model["PIXEL_STD"], cfg["INPUT"]["FORMAT"]
+            stride = resnet["STRIDE_IN_1X1"]
+            odd = resnet.get("RES5_DILATION", 1) != 1 or any(resnet.get("DEFORM_ON_PER_STAGE", []))
+        else:
+            model = cfg["model"]
+            resnet = model["backbone"].get("bottom_up") or model["backbone"]
+            mean, std, order = model["pixel_mean"], model["pixel_std"], model["input_format"]
+            stride, odd = resnet["stages"]["stride_in_1x1"], False
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} lacks {error}: not the config.yaml of a detector with Detectron2's ResNet"
+        ) from error
+    if odd:
+        raise UserError(f"{path}: dilated or deformable convolutions, which timm's ResNet does not have")
+    scaled = {"mean": [round(v / 255, 7) for v in mean], "std": [round(v / 255, 7) for v in std]}
+    return {"format": order, "stride_in_1x1": stride, **scaled}

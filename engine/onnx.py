@@ -1,0 +1,72 @@
+"""Export to ONNX, checked with ONNX Runtime before anything is written."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.checkpoint import replacing
+from engine.errors import UserError
+
+
+def checked_onnx(
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    out: Path,
+    *,
+    output: str,
+    about: dict[str, str],
+    largest_difference: float,
+) -> None:
+    """Export a network with a free batch size, and refuse to write one that computes something else.
+
+    Args:
+        model: images_BCHW -> one tensor; in evaluation mode, on the CPU.
+        shape: (C, H, W) of its input, pixels; called ``images``.
+        out: the .onnx file.
+        output: name of the output.
+        about: metadata of the file.
+        largest_difference: to torch, relative to the largest output.
+
+    Raises:
+        UserError: ONNX is not installed, or its result differs.
+
+    Source: torch.onnx, dynamo exporter.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from error
+    images_BCHW = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        batch = torch.export.Dim("batch", min=1)
+        torch.onnx.export(
+            model,
+            (images_BCHW,),
+            str(path),
+            input_names=["images"],
+            output_names=[output],
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        written = onnx.load(str(path))
+        onnx.helper.set_model_props(written, about)
+        content = written.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        ours = model(images_BCHW)
+    theirs = torch.from_numpy(session.run(None, {"images": images_BCHW.numpy()})[0])
+    difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-12))
+    if not difference <= largest_difference:
+        raise UserError(f"the exported network differs from the trained one by {difference:.1e}: not written")
+    with replacing(out) as file:
+        file.write(content)
+    print(f"largest relative difference to torch: {difference:.1e}", file=sys.stderr)

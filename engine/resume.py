@@ -1,0 +1,125 @@
+"""What a run needs to go on bit for bit: written after an epoch, or in the middle of one."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engine import checkpoint
+from engine.errors import UserError, one_line
+from engine.means import Means
+from engine.run_folder import RunFolder, provenance
+from engine.seed import random_state, restore_random_state
+from engine.setup import Engine
+
+if TYPE_CHECKING:
+    from engine.loop import Job
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        epoch: epochs finished.
+        batch: batches of the next epoch that are done.
+        updates: optimizer updates.
+        steps: batches in all.
+        best: best headline so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    updates: int = 0
+    steps: int = 0
+    best: float = -math.inf
+
+
+def save_state(
+    engine: Engine, job: Job, folder: RunFolder, position: Position, means: Means, row: dict[str, Any] | None
+) -> None:
+    """Write last.pth, and before it best.pth when the headline has risen.
+
+    Args:
+        engine: model and optimizers.
+        job: says what is exported.
+        folder: of the run.
+        position: updated with the new best.
+        means: averages of the unfinished epoch.
+        row: the evaluation just made; None in the middle of an epoch.
+
+    Raises:
+        UserError: a file cannot be written; the older one is unchanged.
+    """
+    better = row is not None and job.headline in row and row[job.headline] > position.best
+    if better and row is not None:
+        position.best = row[job.headline]
+    ranks = _gather(engine, {**random_state(engine.generators), "means": means.state()})
+    if not engine.accelerator.is_main_process:
+        return
+    rows = folder.rows()
+    weights: dict[str, Any] = {
+        **job.meta,
+        "epoch": position.epoch,
+        "metrics": json.dumps(row or (rows[-1] if rows else {})),
+        "provenance": json.dumps(provenance()),
+        "state_dict": job.export(engine.bare).state_dict(),
+    }
+    if engine.ema is not None:
+        weights["state_dict_ema"] = job.export(engine.ema.module).state_dict()
+    if better:
+        checkpoint.save(weights, folder.best)
+    resume = {
+        "model": engine.bare.state_dict(),
+        "ema": None if engine.ema is None else engine.ema.module.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in engine.optimizers],
+        "scaler": None if engine.accelerator.scaler is None else engine.accelerator.scaler.state_dict(),
+        "ranks": ranks,
+        "position": vars(position),
+    }
+    checkpoint.save({**weights, "resume": resume}, folder.last)
+
+
+def load_state(engine: Engine, folder: RunFolder, means: Means) -> Position:
+    """Put everything back as :func:`save_state` left it.
+
+    Raises:
+        UserError: the checkpoint holds weights only, or is of another architecture or optimizer.
+    """
+    content = checkpoint.load(folder.last)
+    if "resume" not in content:
+        raise UserError(f"{folder.last} holds weights only and cannot be resumed")
+    saved = content["resume"]
+    wanted = {"model": dict, "optimizers": list, "ranks": list, "position": dict}
+    checkpoint.expect(saved if isinstance(saved, dict) else {}, folder.last, "a training that goes on", **wanted)
+    checkpoint.load_weights(engine.bare, saved["model"], folder.last)
+    if engine.ema is not None:
+        if saved["ema"] is None:
+            raise UserError(f"{folder.last} has no averaged model: resume with --ema_decay 0")
+        engine.ema.module.load_state_dict(saved["ema"])
+    try:
+        for optimizer, state in zip(engine.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    except (ValueError, LookupError) as error:
+        raise UserError(f"{folder.last} is of another optimizer: {one_line(error)}") from error
+    if engine.accelerator.scaler is not None and saved["scaler"] is not None:
+        engine.accelerator.scaler.load_state_dict(saved["scaler"])
+    rank = engine.accelerator.process_index
+    if rank < len(saved["ranks"]):  # with more processes than before, the new ones keep their own seeds
+        restore_random_state(saved["ranks"][rank], engine.generators)
+        means.restore(saved["ranks"][rank]["means"], engine.accelerator.device)
+    position = Position(**saved["position"])
+    folder.keep_until(position.epoch)
+    return position
+
+
+def _gather(engine: Engine, state: dict[str, Any]) -> list[Any]:
+    if engine.accelerator.num_processes == 1:
+        return [state]
+    states: list[Any] = [None] * engine.accelerator.num_processes
+    torch.distributed.all_gather_object(states, state)
+    return states

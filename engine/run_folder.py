@@ -1,0 +1,147 @@
+"""The run folder: resolved config, versions, metrics.jsonl, TensorBoard, last.pth and best.pth."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine import checkpoint
+from engine.command import dump
+from engine.config import Run
+from engine.errors import UserError
+from engine.metrics_log import METRICS, read_rows
+
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "keepaugment")
+
+
+class RunFolder:
+    """One run on disk. Only the main process writes.
+
+    Args:
+        path: the folder.
+        writes: whether this process may write.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes, self.resumes = path, writes, False
+        self._board: Any = None
+        self._postponed: Run | None = None  # until the first step: an older run survives what fails before it
+        self._kept_epochs = 0
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint, with everything to resume from."""
+        return self.path / "last.pth"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best evaluation, weights only."""
+        return self.path / "best.pth"
+
+    def open(self, config: Run) -> None:
+        """Create the folder, or decide that the run in it resumes.
+
+        Raises:
+            UserError: it already holds a run (an epoch or a checkpoint) and neither resume nor overwrite was
+                asked for; or there is nothing to resume.
+        """
+        self.resumes = config.resume or (config.auto_resume and self.last.is_file())
+        if not self.writes:
+            return
+        metrics = self.path / METRICS
+        if config.resume and not self.last.is_file():
+            raise UserError(f"nothing to resume: {self.last} does not exist")
+        begins = not self.resumes and not (config.overwrite or config.auto_resume)
+        if begins and (self.last.is_file() or self.rows()):
+            raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._postponed = config
+        if not self.resumes and not metrics.is_file():
+            self.begin()
+
+    def keep_until(self, epoch: int) -> None:
+        """Say up to which epoch a resumed run keeps its rows; the others are dropped once it begins."""
+        self._kept_epochs = epoch
+
+    def begin(self) -> None:
+        """Write config and versions, clear away what is replaced: after the first step; later calls do nothing."""
+        config, self._postponed = self._postponed, None
+        if config is None:
+            return
+        if self.resumes:
+            self.drop_rows_after(self._kept_epochs)
+        else:
+            (self.path / METRICS).write_text("")
+            for stale in (self.last, self.best):
+                stale.unlink(missing_ok=True)
+        (self.path / "config.yaml").write_text(dump(config))
+        (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+
+    def log(self, row: dict[str, float | int | str], step: int) -> None:
+        """Append one row to metrics.jsonl (strict JSON: NaN becomes null) and TensorBoard."""
+        if not self.writes:
+            return
+        self.begin()
+        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        with (self.path / METRICS).open("a") as file:
+            file.write(json.dumps(clean) + "\n")
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.path / "tensorboard"))
+        for name, value in clean.items():
+            if isinstance(value, int | float):
+                self._board.add_scalar(name, value, step)
+        self._board.flush()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Read metrics.jsonl."""
+        return read_rows(self.path)
+
+    def drop_rows_after(self, epoch: int) -> None:
+        """Forget rows of epochs that a resumed run does again."""
+        if self.writes:
+            rows = [row for row in self.rows() if row["epoch"] <= epoch]
+            with checkpoint.replacing(self.path / METRICS) as file:
+                file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def provenance() -> dict[str, Any]:
+    """Say what ran: command, versions, git commit, hardware."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "git": _git("rev-parse", "HEAD"),
+        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+    }
+
+
+@cache
+def _git(*arguments: str) -> str:
+    root = Path(__file__).resolve().parents[1]
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,196 @@
+"""Model, optimizer, schedule and averaged model on whatever devices there are: accelerate and timm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from timm.optim import create_optimizer_v2
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from engine.config import Optim, Run
+from engine.errors import UserError
+from engine.ranges import within
+from engine.schedule import build_scheduler
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "no", "bf16", "fp16")
+
+
+@dataclass
+class Engine:
+    """What one optimizer update needs.
+
+    Attributes:
+        accelerator: devices, precision, processes.
+        model: the module to call in a training step.
+        optimizers: each is stepped at every update; the first one follows the schedule.
+        scheduler: timm's, advanced by update count.
+        ema: averaged copy of the model, or None.
+        clip_grad: largest gradient norm, 0 is off.
+        accumulate: batches per optimizer step; the last batch of an epoch always makes one.
+        generators: the run's own random generators, kept in checkpoints.
+    """
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizers: list[Any]
+    scheduler: Scheduler
+    ema: ModelEmaV3 | None
+    clip_grad: float
+    accumulate: int = 1
+    generators: dict[str, torch.Generator] = field(default_factory=dict)
+
+    @property
+    def bare(self) -> nn.Module:
+        """The training module without wrappers."""
+        inner: nn.Module = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        return inner
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The module that evaluation looks at: the averaged one where there is one."""
+        return self.bare if self.ema is None else self.ema.module
+
+    @property
+    def lr(self) -> float:
+        """The current learning rate of the first group."""
+        rate: float = self.optimizers[0].param_groups[0]["lr"]
+        return rate
+
+    def start_epoch(self, epoch: int) -> None:
+        """Set the learning rate of a schedule that changes per epoch (counted from 0)."""
+        self.scheduler.step(epoch)
+
+    def part(self, updates: bool) -> AbstractContextManager[Any]:
+        """Surround a step: processes exchange gradients only where the weights are updated."""
+        return nullcontext() if updates else self.accelerator.no_sync(self.model)
+
+    def update(self, loss: Tensor, count: int, updates: bool) -> None:
+        """Take the gradient and, where enough batches have accumulated, one optimizer step.
+
+        Args:
+            loss: scalar with a graph; divided by the number of accumulated batches.
+            count: updates so far.
+            updates: whether the weights change now.
+        """
+        self.accelerator.backward(loss / self.accumulate if self.accumulate > 1 else loss)
+        if not updates:
+            return
+        if self.clip_grad > 0:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_grad)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.scheduler.step_update(count + 1)
+        if self.ema is not None:
+            self.ema.update(self.bare, step=count)
+
+
+def build_accelerator(config: Run) -> Accelerator:
+    """Find the devices and the precision.
+
+    Raises:
+        UserError: a device or precision that is unknown or not here, or a number of the run out of range.
+
+    Source: accelerate.
+    """
+    within(
+        config,
+        epochs=(1, None),
+        accumulate=(1, None),
+        eval_every=(1, None),
+        log_every=(1, None),
+        save_every=(0, None),
+        max_steps=(0, None),
+        ema_decay=(0, 1),
+    )
+    within(config.optim, "optim.", lr=(0, None), momentum=(0, 1), weight_decay=(0, None), clip_grad=(0, None))
+    _one_of(config.device, DEVICES, "device")
+    _one_of(config.precision, PRECISIONS, "precision")
+    for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
+        if config.device == name and not there:
+            raise UserError(f"device: {name} was asked for but this machine has none: use --device auto")
+    precision = config.precision
+    if precision == "auto":
+        fast = config.device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if fast else "no"
+    return Accelerator(
+        mixed_precision=precision,
+        cpu=config.device == "cpu",
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=True)],
+    )
+
+
+def build_engine(
+    config: Run,
+    accelerator: Accelerator,
+    model: nn.Module,
+    batches_per_epoch: int,
+    more_optimizers: Sequence[torch.optim.Optimizer] = (),
+    own_parameters: Sequence[nn.Parameter] | None = None,
+) -> Engine:
+    """Put a model on its devices with optimizer, schedule and average.
+
+    Args:
+        config: of the run.
+        accelerator: from :func:`build_accelerator`.
+        model: the module to train.
+        batches_per_epoch: of this process.
+        more_optimizers: stepped beside the main one, without schedule.
+        own_parameters: what the main optimizer updates; None: all of the model.
+
+    Returns:
+        The engine.
+
+    Raises:
+        UserError: an unknown optimizer or schedule.
+
+    Source: timm (optimizers, schedulers, ModelEmaV3), accelerate.
+    """
+    if config.sync_bn:
+        if accelerator.device.type != "cuda":
+            raise UserError("sync_bn: torch has synchronised BatchNorm on GPUs only: use --sync_bn false")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    model = model.to(accelerator.device)
+    if config.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = ModelEmaV3(model, decay=config.ema_decay) if config.ema_decay > 0 else None
+    optimizer = _optimizer(config.optim, model, own_parameters)
+    updates = max(1, -(-batches_per_epoch // config.accumulate))
+    scheduler = build_scheduler(config.optim, config.epochs, optimizer, updates)
+    if config.compile:
+        model = torch.compile(model)  # type: ignore[assignment]
+    prepared = accelerator.prepare(model, optimizer, *more_optimizers)
+    scheduler.step_update(0)
+    return Engine(
+        accelerator, prepared[0], list(prepared[1:]), scheduler, ema, config.optim.clip_grad, config.accumulate
+    )
+
+
+def _optimizer(optim: Optim, model: nn.Module, own: Sequence[nn.Parameter] | None) -> torch.optim.Optimizer:
+    target = model if own is None else list(own)
+    try:
+        made: torch.optim.Optimizer = create_optimizer_v2(
+            target,
+            opt=optim.name,
+            lr=optim.lr,
+            weight_decay=optim.weight_decay,
+            momentum=optim.momentum,
+            filter_bias_and_bn=own is None and not optim.decay_norm_bias,
+        )
+    except (ValueError, AssertionError, KeyError) as error:
+        raise UserError(f"optim.name: {error}") from error
+    return made
+
+
+def _one_of(value: str, known: Sequence[str], what: str) -> None:
+    if value not in known:
+        raise UserError(f"{what} must be one of {', '.join(known)}, got {value!r}")

@@ -1,0 +1,207 @@
+"""Tables as grids: one file gives every cell of a table its recipe and the paper's number. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engine.errors import UserError, nearest, one_line
+
+METRICS = ("top1", "seconds", "minutes")
+FIELDS = {"title", "seeds", "data", "metric", "blocks"}
+BLOCK_FIELDS = {"base", "rows", "columns", "paper"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        table: name of its file.
+        title: of the table.
+        row: method.
+        column: network or setting.
+        config: fields of the run that differ from the defaults.
+        paper: the paper's number, as printed; "" where it has none.
+        metric: top1 (percent), seconds or minutes (per epoch).
+        seeds: how many runs the paper averages.
+        data: cifar10 or imagenet.
+        program: module that trains it.
+        number: place among the table's cells.
+    """
+
+    table: str
+    title: str
+    row: str
+    column: str
+    config: dict[str, Any]
+    paper: str
+    metric: str
+    seeds: int
+    data: str
+    program: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Name for the command line, e.g. ``table2/keepcutout-l16``."""
+        words = re.sub(r"[^a-z0-9._]+", "-", f"{self.row} {self.column}".lower()).strip("-")
+        return f"{self.table}/{words}"
+
+    def recipe(self) -> str:
+        """Write the cell as a recipe: YAML with a header that says what it is."""
+        paper = f"the paper has {self.paper}" if self.paper else "the paper has no number"
+        header = f"# {self.title}: {self.row}, {self.column}; {paper}, mean of {self.seeds} seeds.\n"
+        command = f"#   python -m {self.program} --config {self.name} --data.root {self.data.upper()} --seed 0\n"
+        return (
+            header + command + f"# Source: see {self.table}.yaml.\n" + yaml.safe_dump(self.config, sort_keys=False)
+        )
+
+
+def merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings; later ones win.
+
+    Example:
+        >>> merged({"a": {"b": 1}}, {"a": {"c": 2}})
+        {'a': {'b': 1, 'c': 2}}
+    """
+    out: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            both = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+            out[key] = merged(out[key], value) if both else value
+    return out
+
+
+def read_table(path: Path, program: str) -> list[Cell]:
+    """Read a grid file.
+
+    Args:
+        path: YAML with ``title``, ``seeds``, ``data`` and ``blocks`` of ``base``, ``rows``, ``columns`` and
+            ``paper``.
+        program: module that trains its cells.
+
+    Returns:
+        Its cells, block by block and row by row; cells whose paper entry is null are left out.
+
+    Raises:
+        UserError: not a grid, unknown fields, or two cells of one name.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no YAML: {one_line(error)}") from error
+    try:
+        return _cells(path, program, content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is no table: a block, row, column or number is not where it belongs") from error
+
+
+def _cells(path: Path, program: str, content: Any) -> list[Cell]:
+    """Read the content of a grid file."""
+    if not isinstance(content, dict) or "blocks" not in content or set(content) - FIELDS:
+        raise UserError(f"{path} is no table: expected {', '.join(sorted(FIELDS))}")
+    if content.get("metric", "top1") not in METRICS:
+        raise UserError(f"{path}: metric must be one of {', '.join(METRICS)}, got {content['metric']!r}")
+    cells: list[Cell] = []
+    for block in content["blocks"]:
+        if set(block) - BLOCK_FIELDS or not {"rows", "columns"} <= set(block):
+            raise UserError(f"{path}: a block has {', '.join(sorted(BLOCK_FIELDS))}, got {', '.join(block)}")
+        for row, column, paper, config in _block(block):
+            cells.append(
+                Cell(
+                    table=path.stem,
+                    title=content.get("title", path.stem),
+                    row=row,
+                    column=column,
+                    config=config,
+                    paper=paper,
+                    metric=content.get("metric", "top1"),
+                    seeds=int(content.get("seeds", 1)),
+                    data=content.get("data", "cifar10"),
+                    program=program,
+                    number=len(cells),
+                )
+            )
+    names = [cell.name for cell in cells]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise UserError(f"{path}: two cells are called {double[0]}")
+    return cells
+
+
+def _block(block: Mapping[str, Any]) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    for row, changes in block["rows"].items():
+        numbers = block.get("paper", {}).get(row, [""] * len(block["columns"]))
+        for (column, more), paper in zip(block["columns"].items(), numbers, strict=True):
+            if paper is not None:
+                yield row, str(column), str(paper), merged(block.get("base", {}), more or {}, changes or {})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All tables of a package.
+
+    Attributes:
+        folder: of their YAML files.
+        program: module that trains a cell.
+    """
+
+    folder: Path
+    program: str
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of every table."""
+        order = sorted(self.folder.glob("*.yaml"), key=lambda path: (not path.stem.startswith("table"), path.stem))
+        return tuple(cell for path in order for cell in read_table(path, self.program))
+
+    def recipes(self) -> dict[str, str]:
+        """Give every cell's recipe by its name, for ``--config``."""
+        return {cell.name: cell.recipe() for cell in self.cells}
+
+    def find(self, name: str) -> list[Cell]:
+        """Find a table: ``2`` or ``table2``, ``figure3``, ``beyond``, or a YAML file.
+
+        Raises:
+            UserError: there is no such table.
+        """
+        if name.endswith(".yaml"):
+            if not Path(name).is_file():
+                raise UserError(f"table: no file {name}")
+            return read_table(Path(name), self.program)
+        known = sorted({cell.table for cell in self.cells})
+        wanted = f"table{name}" if name.isdigit() else name
+        if wanted not in known:
+            raise UserError(f"table: unknown {name!r}{nearest(wanted, known)}; there are {', '.join(known)}")
+        return [cell for cell in self.cells if cell.table == wanted]
+
+    def home(self, cell: Cell) -> str:
+        """Name the run folder of a cell: cells of several tables with one recipe share it."""
+        return next((other.name for other in self.cells if other.config == cell.config), cell.name)
+
+
+def select(cells: list[Cell], patterns: str) -> list[Cell]:
+    """Keep the cells that match one of some patterns, e.g. ``keepcutout-*,*l16``; ``""`` keeps all.
+
+    Raises:
+        UserError: a pattern that matches nothing.
+    """
+    short = [cell.name.split("/", 1)[1] for cell in cells]
+    wanted = [pattern.split("/")[-1] for pattern in patterns.split(",") if pattern]
+    for pattern in wanted:
+        if not any(fnmatch(name, pattern) for name in short):
+            raise UserError(
+                f"cell: {pattern!r} matches none{nearest(pattern, short)}; there are {', '.join(short)}"
+            )
+    chosen = [not wanted or any(fnmatch(name, pattern) for pattern in wanted) for name in short]
+    return [cell for cell, keep in zip(cells, chosen, strict=True) if keep]

@@ -1,0 +1,1 @@
+"""Opens, crops and shows images."""

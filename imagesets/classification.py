@@ -1,0 +1,163 @@
+"""Classification data sets, opened: index -> (PIL image, label)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision.datasets import CIFAR10, ImageFolder
+
+from engine.errors import UserError
+from engine.progress import tracked
+from imagesets.demo import ensure
+from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, read_rgb
+
+CIFAR_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
+CIFAR_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
+VALIDATION_NAMES = ("val", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened data set.
+
+    Attributes:
+        train: map-style, index -> (PIL image, label).
+        val: the same. Either may be a stream: iterable over such pairs.
+        classes: their names, in label order.
+        mean: of the normalisation, per channel, of values in [0, 1].
+        std: the same.
+    """
+
+    train: Any
+    val: Any
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class Records(Dataset[Any]):
+    """Images held in memory: uint8 N x H x W x 3."""
+
+    def __init__(self, images_NHWC: Any, labels: list[int]) -> None:
+        self.images_NHWC, self.labels = images_NHWC, labels
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self.images_NHWC[index]), self.labels[index]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def _demo(root: Path) -> Source:
+    return _folder(ensure(None if root == Path() else root) / "classification")
+
+
+def _few_labels(root: Path) -> Source:
+    return _folder(ensure(None if root == Path() else root) / "few_labels")
+
+
+def _folder(root: Path) -> Source:
+    val = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
+    if not (root / "train").is_dir() or val is None:
+        raise UserError(
+            f"data.root: {root.resolve()} must hold train/ and val/ (or validation/, test/), each with one "
+            "folder of images per class"
+        )
+    parts = [_image_folder(root / "train"), _image_folder(val)]
+    first, second = (set(part.classes) for part in parts)
+    if first != second:
+        only = sorted(first ^ second)
+        raise UserError(f"data.root: {root} has classes that only one part has: {', '.join(only[:5])}")
+    return Source(parts[0], parts[1], tuple(parts[0].classes), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _image_folder(path: Path) -> ImageFolder:
+    try:
+        return ImageFolder(str(path), loader=read_rgb)
+    except FileNotFoundError as error:
+        raise UserError(f"data.root: {error}") from error
+
+
+def _cifar10(root: Path) -> Source:
+    if (root / "cifar-10-batches-bin").is_dir():
+        files = sorted((root / "cifar-10-batches-bin").glob("data_batch_*.bin"))
+        train, val = _binary(files), _binary([root / "cifar-10-batches-bin" / "test_batch.bin"])
+        names = tuple((root / "cifar-10-batches-bin" / "batches.meta.txt").read_text().split())
+        return Source(train, val, names, CIFAR_MEAN, CIFAR_STD)
+    if (root / "cifar-10-batches-py").is_dir():
+        try:
+            sets = [CIFAR10(str(root), train=part) for part in (True, False)]
+        except (RuntimeError, OSError, ValueError, LookupError) as error:
+            raise UserError(f"data.root: {root}/cifar-10-batches-py is damaged or not complete") from error
+        records = [Records(part.data, part.targets) for part in sets]
+        return Source(records[0], records[1], tuple(sets[0].classes), CIFAR_MEAN, CIFAR_STD)
+    if (root / "train").is_dir():
+        source = _folder(root)
+        return Source(source.train, source.val, source.classes, CIFAR_MEAN, CIFAR_STD)
+    raise UserError(
+        f"data.root: {root.resolve()} holds no CIFAR-10: expected cifar-10-batches-py/, cifar-10-batches-bin/, "
+        "or train/ and test/ with one folder per class"
+    )
+
+
+def _binary(files: list[Path]) -> Records:
+    """Read CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
+    if not files or not all(file.is_file() and file.stat().st_size for file in files):
+        raise UserError("data.root: cifar-10-batches-bin/ must hold data_batch_1.bin and on, and test_batch.bin")
+    content = [np.fromfile(file, np.uint8) for file in files]
+    for file, part in zip(files, content, strict=True):
+        if len(part) % 3073:
+            raise UserError(f"{file} is truncated: {len(part)} bytes are no multiple of 3,073")
+    rows = np.concatenate(content).reshape(-1, 3073)
+    if rows[:, 0].max() > 9:
+        raise UserError(f"{files[0].parent} holds the label {rows[:, 0].max()}: is it another data set?")
+    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Records(np.ascontiguousarray(images), rows[:, 0].astype(int).tolist())
+
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "demo": _demo,
+    "demo_few_labels": _few_labels,
+    "cifar10": _cifar10,
+    "folder": _folder,
+}
+
+
+def labels_of(images: Any) -> list[int]:
+    """Give the labels of an opened part without reading its images."""
+    return list(images.labels if isinstance(images, Records) else images.targets)
+
+
+def in_memory(images: Any, size: int, limit: int) -> Records | None:
+    """Hold a part in memory, its images resized to squares.
+
+    Args:
+        images: map-style, index -> (PIL image, label), with ``targets``; or Records of that size already.
+        size: side, pixels.
+        limit: largest total, bytes.
+
+    Returns:
+        Records, or None where they would be larger than the limit.
+
+    Raises:
+        UserError: an image that cannot be read.
+    """
+    if len(images) * 3 * size * size > limit:
+        return None
+    if isinstance(images, Records) and images.images_NHWC.shape[1:3] == (size, size):
+        return images
+    made = np.empty((len(images), size, size, 3), np.uint8)
+    for index in tracked(range(len(images)), "reading the images"):
+        made[index] = np.asarray(resized(images[index][0], size))
+    return Records(made, labels_of(images))
+
+
+def resized(image: Image.Image, size: int) -> Image.Image:
+    """Resize to a square, bilinear with antialiasing; leave an image of that size alone."""
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BILINEAR)

@@ -1,0 +1,297 @@
+"""Read any checkpoint people have: timm, torchvision, Lightning, DDP, compiled, averaged, safetensors."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import Tensor
+
+from engine import checkpoint
+from engine.errors import UserError, one_line
+from networks.pickles import read_pickle
+
+RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
+EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
+PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "_fsdp_wrapped_module.")
+# timm options that change nothing about the network at test time, or that its tensors show.
+HARMLESS = {
+    "drop_rate",
+    "drop_path_rate",
+    "drop_block_rate",
+    "zero_init_last",
+    "num_classes",
+    "norm_layer",
+    "pretrained",
+}
+_TOLD = ("arch", "architecture", "input", "options", "config", "recipe")
+_ROOT = re.compile(r"((?:.*\.)?)(?<!\d\.)conv1\.(?:0\.)?weight")
+_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+class Loaded(NamedTuple):
+    """Weights and what the file says about them.
+
+    Attributes:
+        state: name -> tensor, without wrapper prefixes.
+        key: where in the file they were.
+        prefix: what was stripped.
+        arch: architecture name in the file, or "".
+        mean, std: normalisation, of values in [0, 1]; ImageNet's when the file names none.
+        sha256: of the file.
+        augment: what the weights were trained with, e.g. "KeepCutMix", "CutMix", "plain"; "" is unknown.
+        notes: choices made that the user should know.
+    """
+
+    state: dict[str, Tensor]
+    key: str
+    prefix: str
+    arch: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str
+    augment: str
+    notes: tuple[str, ...]
+
+
+def load(path: Path, use: str = "auto", *, any_options: bool = False) -> Loaded:
+    """Read a checkpoint without running code from it.
+
+    Args:
+        path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder (then its last.pth).
+        use: auto (averaged weights where there are both), ema, raw, or a top-level key.
+        any_options: take networks that options of timm have made other ones, too.
+
+    Returns:
+        The weights.
+
+    Raises:
+        UserError: missing, damaged or foreign file; no such weights in it; a network changed by options.
+
+    Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
+    """
+    path = find(path)
+    content = _read(path)
+    told = _Told(content, path)
+    state, key, notes = _pick(content, use, path)
+    state, prefix, more = _strip(state, use)
+    if not any_options:
+        told.refuse_options()
+    given = told.normalisation()
+    return Loaded(
+        state=state,
+        key=key,
+        prefix=prefix,
+        arch=told.arch(),
+        mean=given["mean"],
+        std=given["std"],
+        sha256=digest(path),
+        augment=_augment_of(content),
+        notes=(*notes, *more),
+    )
+
+
+def find(path: Path) -> Path:
+    """Give the checkpoint file that a path means: a run folder stands for its ``last.pth``.
+
+    Raises:
+        UserError: no such file.
+    """
+    path = checkpoint.newest(path)
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    return path
+
+
+def digest(path: Path) -> str:
+    """Compute a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
+            return read_pickle(path)
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on the pickle protocol of files it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} needs Python code to load (a whole pickled model, or NumPy arrays): "
+            "save model.state_dict() with torch.save and convert that"
+        ) from error
+    except UserError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or no checkpoint: {one_line(error)}") from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds a {type(content).__name__}: save model.state_dict() instead")
+    return dict(content)
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            content: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content |= {key: value for key, value in (file.metadata() or {}).items() if key in _TOLD}
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+    return content
+
+
+def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Find the state dict; say which one when there are two."""
+    there = {key: content[key] for key in (*EMA_KEYS, *RAW_KEYS) if _is_state(content.get(key))}
+    averaged, raw = [k for k in EMA_KEYS if k in there], [k for k in RAW_KEYS if k in there]
+    wanted = {"auto": averaged + raw, "ema": averaged, "raw": raw}.get(use, [use])
+    flat = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if not wanted and flat and use in ("auto", "raw"):
+        return flat, "(top level)", ()
+    key = next((k for k in wanted if _is_state(content.get(k))), None)
+    if key is None:
+        names = ", ".join(sorted(map(str, content))[:12]) or "nothing"
+        others = [str(name) for name, value in content.items() if _is_state(value)]
+        hint = f"; --use takes one of: {', '.join(others)}" if others else ""
+        raise UserError(
+            f"{path} has no {'' if use == 'auto' else use + ' '}weights; its top level holds: {names}{hint}"
+        )
+    notes = ()
+    if averaged and raw and use == "auto":
+        notes = (
+            f"the file holds averaged and raw weights: took the averaged ones ({key}); --use raw takes the others",
+        )
+    return dict(content[key]), key, notes
+
+
+def _is_state(value: Any) -> bool:
+    tensors = isinstance(value, Mapping) and [key for key, each in value.items() if isinstance(each, Tensor)]
+    return bool(tensors) and all(isinstance(key, str) for key in tensors)
+
+
+def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Remove wrapper prefixes, in whatever order they were stacked; choose where there are several networks."""
+    state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and name != "n_averaged"}
+    roots = sorted(
+        {match[1] for name in state if (match := _ROOT.fullmatch(name))}, key=lambda root: _rank(root, use)
+    )
+    if roots:
+        chosen = roots[0]
+        foreign = tuple(root for root in roots[1:] if root.startswith(chosen))
+        kept = {k.removeprefix(chosen): v for k, v in state.items() if k.startswith(chosen)}
+        kept = {k: v for k, v in kept.items() if not f"{chosen}{k}".startswith(foreign)} if foreign else kept
+        others = ", ".join(repr(root) for root in roots[1:])
+        notes = (f"the weights hold several networks: took {chosen!r}, not {others}",) if others else ()
+        return kept, chosen, notes
+    removed = ""
+    while prefix := next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), ""):
+        state = {k.removeprefix(prefix): v for k, v in state.items()}
+        removed += prefix
+    return state, removed, ()
+
+
+def _rank(root: str, use: str) -> tuple[bool, bool, int, str]:
+    """Averaged networks first unless the raw ones are asked for; then MoCo's query encoder; then the shortest."""
+    averaged = bool(re.search(r"(^|[._])(ema|averaged?)([._]|$)", root))
+    return averaged == (use == "raw"), "encoder_k" in root or "teacher" in root, len(root), root
+
+
+class _Told(NamedTuple):
+    """What a file says besides its weights."""
+
+    content: dict[str, Any]
+    path: Path
+
+    def argument(self, name: str) -> Any:
+        """One of timm's training arguments, saved as a Namespace or as a dict."""
+        args = self.content.get("args")
+        return args.get(name) if isinstance(args, Mapping) else getattr(args, name, None)
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A field that our files keep as JSON."""
+        text = self.content.get(name)
+        if not isinstance(text, str) or not text:
+            return {}
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{self.path}: its field {name!r} is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{self.path}: its field {name!r} is no JSON object: {text[:40]}")
+        return found
+
+    def arch(self) -> str:
+        """The architecture's name, without timm's pretrained tag."""
+        found = self.content.get("arch") or self.content.get("architecture") or self.argument("model") or ""
+        return str(found).split(".")[0] if isinstance(found, str) else ""
+
+    def normalisation(self) -> dict[str, tuple[float, ...]]:
+        """Mean and std: of our files, of timm's training arguments, or ImageNet's."""
+        given, found = self.json("input"), {}
+        for name, usual in _IMAGENET.items():
+            values = given.get(name) or self.argument(name) or usual
+            found[name] = check_normalisation(name, values, f"{self.path}: ")
+        return found
+
+    def refuse_options(self) -> None:
+        """Refuse networks that options have made another one without changing their tensors."""
+        theirs = self.argument("model_kwargs") or {}
+        changed = sorted((self.json("options") | dict(theirs)).keys() - HARMLESS)
+        if changed:
+            raise UserError(
+                f"{self.path} was trained with the option {', '.join(changed)}, "
+                "which changes the network in ways that Detectron2's ResNet cannot express"
+            )
+
+
+def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float, ...]:
+    """Check a mean or standard deviation.
+
+    Args:
+        name: mean or std.
+        values: three numbers in [0, 1]; std above 0.
+        where: for the message.
+
+    Raises:
+        UserError: another number of them, not finite, or on the scale of 0 to 255.
+    """
+    try:
+        found = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}{name} must be three numbers, got {values!r}") from error
+    low = 0.0 if name == "mean" else 1e-6
+    if len(found) != 3 or not all(low <= value <= 1.0 for value in found):  # False for NaN too
+        hint = ": divide by 255" if len(found) == 3 and max(found) > 1 else ""
+        raise UserError(f"{where}{name} must be three numbers in [0, 1], std above 0, got {found}{hint}")
+    return found
+
+
+def _augment_of(content: dict[str, Any]) -> str:
+    """What our training recipe augmented with, as the tables name it."""
+    text = content.get("config") or content.get("recipe")
+    try:
+        recipe = yaml.safe_load(text) if isinstance(text, str) else None
+        augment, policy, baseline = recipe["augment"], recipe["policy"]["name"], recipe.get("baseline", {})
+        keep = "Keep" if augment["selective"] else ""
+    except (yaml.YAMLError, KeyError, TypeError):
+        return ""
+    names = {"cutout": "Cutout", "cutmix": "CutMix", "erasing": "RandomErasing"}
+    if augment["op"] == "paste":
+        return f"{keep}{policy}"
+    parts = [names.get(augment["op"], augment["op"]), policy, baseline.get("name", "none")]
+    found = [part for part in parts if part != "none"]
+    return keep * (augment["op"] != "none") + "+".join(found) if found else "plain"

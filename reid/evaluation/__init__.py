@@ -1,0 +1,1 @@
+"""Features in, the numbers of the re-identification protocols out."""

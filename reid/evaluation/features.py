@@ -1,0 +1,224 @@
+"""Features with identities and cameras, of our networks or of any other toolbox."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.checkpoint import replacing
+from engine.errors import UserError
+
+Ints = NDArray[np.int64]
+_PARTS = ("query", "gallery")
+
+
+class Labels(NamedTuple):
+    """Who is on the images and which camera took them. Q queries, G gallery images.
+
+    Attributes:
+        query_ids, gallery_ids: int64 identities.
+        query_cams, gallery_cams: int64 cameras. Without cameras: all queries 0, all of the gallery 1, so that no
+            image is left out.
+    """
+
+    query_ids: Ints
+    gallery_ids: Ints
+    query_cams: Ints
+    gallery_cams: Ints
+
+
+class Features(NamedTuple):
+    """What is ranked.
+
+    Attributes:
+        query_QD, gallery_GD: float32.
+        labels: of both.
+        has_cameras: whether the cameras are known.
+        remarks: what was changed on reading.
+    """
+
+    query_QD: Tensor
+    gallery_GD: Tensor
+    labels: Labels
+    has_cameras: bool = True
+    remarks: tuple[str, ...] = ()
+
+
+def make_features(
+    query: Any, gallery: Any, query_ids: Any, gallery_ids: Any, query_cams: Any = None, gallery_cams: Any = None
+) -> Features:
+    """Check and convert arrays.
+
+    Args:
+        query: Q x D floats.
+        gallery: G x D floats.
+        query_ids: Q integers.
+        gallery_ids: G integers.
+        query_cams: Q integers, or None when there are no cameras.
+        gallery_cams: G integers, or None.
+
+    Raises:
+        UserError: shapes that do not match, no images, no integers, NaN or infinity, one camera list without the
+            other.
+    """
+    remarks: list[str] = []
+    query_QD, gallery_GD = (
+        _floats(each, name, remarks) for each, name in zip((query, gallery), _PARTS, strict=True)
+    )
+    if query_QD.shape[1] != gallery_GD.shape[1]:
+        raise UserError(f"query features have {query_QD.shape[1]} columns, gallery features {gallery_GD.shape[1]}")
+    if (query_cams is None) != (gallery_cams is None):
+        raise UserError("cameras must be given for query and gallery, or for neither")
+    has_cameras = query_cams is not None
+    cams = (query_cams, gallery_cams) if has_cameras else (np.zeros(len(query_QD)), np.ones(len(gallery_GD)))
+    given = (query_ids, gallery_ids, *cams)
+    names = ("query_ids", "gallery_ids", "query_cams", "gallery_cams")
+    lengths = (len(query_QD), len(gallery_GD)) * 2
+    labels = Labels(*(_integers(a, name, n) for a, name, n in zip(given, names, lengths, strict=True)))
+    return Features(query_QD, gallery_GD, labels, has_cameras, tuple(remarks))
+
+
+def _floats(values: Any, name: str, remarks: list[str]) -> Tensor:
+    try:
+        tensor = values if isinstance(values, Tensor) else torch.from_numpy(_native(values))
+    except TypeError as error:
+        raise UserError(f"{name}_features must be a matrix of floats, got {np.asarray(values).dtype}") from error
+    if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
+        raise UserError(f"{name}_features must be a matrix of floats, got {tuple(tensor.shape)} of {tensor.dtype}")
+    if tensor.dtype == torch.float64 and bool((tensor.abs() > 3e38).any()):
+        raise UserError(f"{name}_features: some values are beyond float32: scale them down")
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        remarks.append(f"{name} features have half precision: ties among them are decided by gallery order")
+    tensor = tensor.float()
+    if not bool(tensor.isfinite().all()):
+        bad = int((~tensor.isfinite()).any(1).sum())
+        raise UserError(f"{name}_features: {bad} of {len(tensor)} rows are not finite (NaN or infinity)")
+    return tensor
+
+
+def _native(values: Any) -> Any:
+    """Bring an array to this machine's byte order, in rows."""
+    array = np.ascontiguousarray(values)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _integers(values: Any, name: str, length: int) -> Ints:
+    array = values.numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.ndim != 1 or len(array) != length:
+        raise UserError(f"{name} must have one value for each of the {length} images, got shape {array.shape}")
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{name} must be integers, got {array.dtype}")
+    as_float = array.astype(np.float64)
+    whole = np.isfinite(as_float) & (as_float == np.floor(as_float)) & (np.abs(as_float) < 2**62)
+    if not whole.all():
+        raise UserError(f"{name} must be integers below 2^62, got e.g. {array[~whole][0]}")
+    return array.astype(np.int64)
+
+
+def load_features(path: Path) -> Features:
+    """Read features from an .npz of any toolbox.
+
+    Args:
+        path: with the arrays ``query_features, query_ids, gallery_features, gallery_ids`` and, where there are
+            cameras, ``query_cams, gallery_cams``.
+
+    Raises:
+        UserError: missing or damaged file, missing arrays, or what :func:`make_features` refuses.
+
+    Source: NumPy's file format; nothing pickled is read.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is damaged or no .npz of plain arrays (numpy.savez)") from error
+    wanted = ("query_features", "gallery_features", "query_ids", "gallery_ids")
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(arrays) or 'none'}")
+    cams = (arrays.get("query_cams"), arrays.get("gallery_cams"))
+    try:
+        return make_features(*(arrays[name] for name in wanted), *cams)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def save_features(features: Features, path: Path) -> None:
+    """Write features as :func:`load_features` reads them.
+
+    Raises:
+        UserError: the file cannot be written.
+
+    Source: NumPy's file format.
+    """
+    labels = features.labels
+    arrays = {"query_features": features.query_QD.numpy(), "gallery_features": features.gallery_GD.numpy()}
+    arrays |= {"query_ids": labels.query_ids, "gallery_ids": labels.gallery_ids}
+    if features.has_cameras:
+        arrays |= {"query_cams": labels.query_cams, "gallery_cams": labels.gallery_cams}
+    with replacing(path) as file:
+        np.savez(file, **arrays)
+
+
+def warnings(features: Features) -> list[str]:
+    """Say what looks wrong before anybody believes the numbers.
+
+    Args:
+        features: that are evaluated.
+
+    Returns:
+        Remarks; none when all looks well.
+
+    Source: the mistakes people report for torchreid, fast-reid and the strong baseline.
+    """
+    labels, found = features.labels, list(features.remarks)
+    absent = np.unique(labels.query_ids[~np.isin(labels.query_ids, labels.gallery_ids)])
+    if len(absent):
+        found.append(f"{len(absent)} query identities are not in the gallery, e.g. {absent[0]}")
+    cams = np.union1d(labels.query_cams, labels.gallery_cams)
+    if not features.has_cameras:
+        found.append("no cameras: a query's own identity counts wherever it was taken")
+    elif len(cams) == 1:
+        found.append("all images are from one camera: no query has a positive from another")
+    if (labels.gallery_ids == -1).any():
+        found.append(f"{int((labels.gallery_ids == -1).sum())} gallery images have the id -1 (junk): drop them")
+    for name, each in zip(_PARTS, (features.query_QD, features.gallery_GD), strict=True):
+        if len(each) > 1 and bool((each == each[:1]).all()):
+            found.append(f"all {name} features are the same: the network does not look at its images")
+        elif bool((each.abs().amax(1) == 0).any()):
+            found.append(f"{int((each.abs().amax(1) == 0).sum())} {name} features are zero")
+    double = twins(features.query_QD, features.gallery_GD)
+    if double and not any("the same: the network" in remark for remark in found):
+        found.append(
+            f"{len(double)} query features are in the gallery too, bit for bit (query {double[0][0]} is gallery "
+            f"{double[0][1]}): is it the same photograph?"
+        )
+    return found
+
+
+def twins(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
+    """Find features that query and gallery share bit for bit.
+
+    Args:
+        query_QD: float32.
+        gallery_GD: float32.
+
+    Returns:
+        (query, gallery) indices, one gallery image a query.
+
+    Source: elementary. Sixteen spread values find the candidates; the whole rows are then compared.
+    """
+    step = max(1, query_QD.shape[1] // 16)
+    query, gallery = query_QD.cpu(), gallery_GD.cpu()
+    known = {row.tobytes(): index for index, row in enumerate(gallery[:, ::step].numpy())}
+    rows = enumerate(query[:, ::step].numpy())
+    near = [(index, known[key]) for index, row in rows if (key := row.tobytes()) in known]
+    return [(a, b) for a, b in near if bool((query[a] == gallery[b]).all())]

@@ -1,0 +1,157 @@
+"""Features in, everything people report out: one pass over the distances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from engine.errors import UserError
+from engine.ranges import within
+from reid.config import Protocol
+from reid.evaluation.bootstrap import intervals
+from reid.evaluation.expansion import expand_queries
+from reid.evaluation.features import Features, warnings
+from reid.evaluation.metrics import PerQuery, all_shots, metrics, per_query
+from reid.evaluation.rank import Block, Ranker, Ranks, feature_blocks, matrix_blocks, unit, visit
+from reid.evaluation.single_shot import SingleShot
+from reid.evaluation.verification import Verification
+
+
+class Report(NamedTuple):
+    """What an evaluation found.
+
+    Attributes:
+        numbers: metric -> value, percent; see :mod:`reid.evaluation.metrics`, :mod:`reid.evaluation.verification`.
+        intervals: metric -> 95 % interval.
+        found: values of the valid queries, for :func:`reid.evaluation.bootstrap.compare`.
+        ranks: of all positives.
+        verification: the histograms, or None.
+        remarks: what looks wrong.
+    """
+
+    numbers: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    found: PerQuery
+    ranks: Ranks
+    verification: Verification | None
+    remarks: list[str]
+
+
+def evaluate_features(
+    features: Features, protocol: Protocol | None = None, *, progress: Callable[[float], None] | None = None
+) -> Report:
+    """Evaluate.
+
+    Args:
+        features: query and gallery with labels.
+        protocol: how; None is cosine with everything but re-ranking.
+        progress: told the share of the re-ranking that is done.
+
+    Raises:
+        UserError: no query has a positive, or an option out of range.
+
+    Source: Market-1501 evaluation protocol (Zheng et al., ICCV 2015).
+    """
+    protocol = protocol or Protocol()
+    check(protocol)
+    blocks = distances(features, protocol, progress)
+    ranker, labels = Ranker(), features.labels
+    shots = SingleShot(labels, protocol.single_shot, protocol.seed) if protocol.single_shot else None
+    # thresholds belong to a similarity: re-ranked distances depend on the rest of the gallery
+    pairs = Verification() if protocol.thresholds and protocol.metric == "cosine" and not protocol.rerank else None
+    visit(blocks, *(each for each in (ranker, shots, pairs) if each is not None))
+    ranks = ranker.result()
+    remarks = warnings(features)
+    if pairs is not None:
+        remarks += pairs.remarks()
+    try:
+        numbers = metrics(ranks) | all_shots(ranks)
+    except ValueError as error:
+        raise UserError("; ".join([str(error), *remarks])) from error
+    numbers |= shots.result() if shots else {}
+    numbers |= pairs.result() if pairs else {}
+    found = per_query(ranks)
+    resamples, known = protocol.resamples, {}
+    if resamples:
+        known = intervals(found, labels.query_ids, resamples=resamples, seed=protocol.seed)
+    remarks += suspicious(numbers, ranks.num_queries)
+    return Report(numbers, known, found, ranks, pairs, remarks)
+
+
+def check(protocol: Protocol) -> None:
+    """Refuse what makes no sense, before any work.
+
+    Raises:
+        UserError: unknown metric, or a number out of range.
+    """
+    if protocol.metric not in ("cosine", "euclidean"):
+        raise UserError(f"metric must be cosine or euclidean, got {protocol.metric!r}")
+    within(protocol, k1=(1, None), k2=(1, None), rerank_weight=(0, 1), expand=(0, None), expand_alpha=(0, None))
+    within(protocol, resamples=(0, None), single_shot=(0, None), seed=(0, None))
+
+
+def distances(
+    features: Features, protocol: Protocol, progress: Callable[[float], None] | None = None
+) -> Iterator[Block]:
+    """Stream the distances that a protocol ranks by.
+
+    Args:
+        features: query and gallery.
+        protocol: metric, expansion, re-ranking.
+        progress: told the share of the re-ranking that is done.
+
+    Raises:
+        UserError: options out of range.
+
+    Source: see the functions called.
+    """
+    query_QD, gallery_GD = features.query_QD, features.gallery_GD
+    try:
+        if protocol.expand:
+            query_QD = expand_queries(query_QD, gallery_GD, protocol.expand, alpha=protocol.expand_alpha)
+        if not protocol.rerank:
+            return feature_blocks(query_QD, gallery_GD, features.labels, metric=protocol.metric)
+        from reid.evaluation.rerank import rerank
+
+        if protocol.metric == "cosine":
+            query_QD, gallery_GD = unit(query_QD), unit(gallery_GD)
+        matrix_QG = rerank(
+            query_QD,
+            gallery_GD,
+            k1=protocol.k1,
+            k2=protocol.k2,
+            weight=protocol.rerank_weight,
+            progress=progress,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return matrix_blocks(matrix_QG, features.labels)
+
+
+def suspicious(numbers: dict[str, float], queries: int) -> list[str]:
+    """Point at numbers that usually mean a mistake.
+
+    Args:
+        numbers: of an evaluation, percent.
+        queries: Q.
+
+    Source: issue threads of the strong baseline and AlignedReID (rank-1 2.1 with rank-5 92.5).
+    """
+    found = []
+    if numbers["rank1"] < 20 and numbers["rank5"] > 80:
+        found.append(
+            f"rank-1 {numbers['rank1']:.1f} with rank-5 {numbers['rank5']:.1f}: the first hits are left out or "
+            "wrong: junk among the gallery, or queries in it under another camera"
+        )
+    if numbers["rank1"] == 100 and queries > 20:
+        found.append("rank-1 is 100: are query images in the gallery, or all cameras the same?")
+    left = queries - int(numbers["valid_queries"])
+    if left:
+        found.append(f"{left} of {queries} queries have no positive in the gallery and are left out of every mean")
+    return found
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """Give a report as plain values for JSON."""
+    ends = {name: [round(low, 4), round(high, 4)] for name, (low, high) in report.intervals.items()}
+    return {**report.numbers, "interval95": ends, "remarks": report.remarks}

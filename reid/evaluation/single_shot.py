@@ -1,0 +1,56 @@
+"""Single-gallery-shot CMC (the CUHK03 protocol): the gallery holds one random image of each identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reid.evaluation.features import Labels
+from reid.evaluation.rank import Block
+
+
+class SingleShot:
+    """Counts, block by block, how often the one positive is among the first k.
+
+    In each repeat one image of every identity is drawn; of the query's own identity one from another camera. The
+    mean over the repeats is reported.
+
+    Args:
+        labels: of the features.
+        repeats: number of draws.
+        seed: of the draws.
+
+    Source: CUHK03's protocol as in torchreid/metrics/rank.py, here seeded, and with one draw of the other
+        identities for all queries of a repeat.
+    """
+
+    def __init__(self, labels: Labels, repeats: int = 10, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+        ids_G = np.sort(labels.gallery_ids)
+        _, starts, counts = np.unique(ids_G, return_index=True, return_counts=True)
+        self._chosen = [starts + self._rng.integers(0, counts) for _ in range(repeats)]
+        self._of_column = np.repeat(np.arange(len(starts)), counts)  # which identity a column belongs to
+        self._ranks: list[Any] = []
+
+    def __call__(self, block: Block) -> None:
+        """Rank one drawn positive of every query, in every repeat."""
+        positives = [
+            np.flatnonzero(~same) + own.start for own, same in zip(block.own, block.same_camera, strict=True)
+        ]
+        valid = [i for i, each in enumerate(positives) if len(each)]
+        for chosen in self._chosen:
+            drawn_CJ = block.distance_CG[:, chosen]
+            mine = [positives[i][self._rng.integers(len(positives[i]))] for i in valid]
+            goal_V = block.distance_CG[valid, mine]
+            own_V = self._of_column[mine]
+            nearer_VJ = drawn_CJ[valid] < goal_V[:, None]
+            nearer_VJ[np.arange(len(valid)), own_V] = False
+            ties_VJ = (drawn_CJ[valid] == goal_V[:, None]) & (block.order_G[chosen] < block.order_G[mine][:, None])
+            ties_VJ[np.arange(len(valid)), own_V] = False
+            self._ranks.append(1 + nearer_VJ.sum(1) + ties_VJ.sum(1))
+
+    def result(self, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
+        """Give ``single_shot_rank1`` and so on, in percent."""
+        ranks = np.concatenate(self._ranks)
+        return {f"single_shot_rank{k}": 100 * float((ranks <= k).mean()) for k in top}

@@ -1,0 +1,87 @@
+"""Same person or not? Error rates of a threshold on the similarity, from all pairs of query and gallery."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from reid.evaluation.rank import Block
+
+BINS = 1 << 16
+
+
+class Verification:
+    """Histograms of similarities, block by block: same person (from another camera), and other people.
+
+    Args:
+        low: smallest similarity that occurs; -1 for cosine.
+        high: largest; 1 for cosine.
+
+    The scores are binned to (high - low) / 65,536, which is the resolution of every threshold.
+
+    Source: JDAI-CV/fast-reid fastreid/evaluation/roc.py reports TPR at FPR of 1e-4, 1e-3 and 1e-2.
+    """
+
+    def __init__(self, low: float = -1.0, high: float = 1.0) -> None:
+        self.low, self.high = low, high
+        self.same_B, self.other_B = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+
+    def __call__(self, block: Block) -> None:
+        """Count the pairs of a block."""
+        scale = BINS / (self.high - self.low)
+        bins_CG = ((-block.distance_CG - np.float32(self.low)) * np.float32(scale)).astype(np.int32)
+        np.clip(bins_CG, 0, BINS - 1, out=bins_CG)
+        self.other_B += np.bincount(bins_CG.ravel(), minlength=BINS)
+        for row_G, own, same in zip(bins_CG, block.own, block.same_camera, strict=True):
+            mine = np.bincount(row_G[own], minlength=0)
+            self.other_B[: len(mine)] -= mine
+            right = np.bincount(row_G[own][~same], minlength=0)
+            self.same_B[: len(right)] += right
+
+    def result(self, at: tuple[float, ...] = (1e-4, 1e-3, 1e-2)) -> dict[str, float]:
+        """Summarise.
+
+        Returns:
+            ``tpr_at_fpr_0.001`` (percent) and its threshold ``threshold_at_fpr_0.001`` (similarity; "same" from it
+            upwards), left out where no threshold reaches that rate; ``eer`` (percent), where equal shares of both
+            kinds of pairs are decided wrongly, and ``threshold_eer``.
+        """
+        same, other = (
+            np.cumsum(each[::-1])[::-1] for each in (self.same_B, self.other_B)
+        )  # accepted from a bin up
+        if not same[0] or not other[0]:
+            return {}
+        tpr, fpr = same / same[0], other / other[0]
+        edges = self.low + np.arange(BINS) * (self.high - self.low) / BINS
+        found: dict[str, float] = {}
+        for level in at:
+            if not (fpr <= level).any():
+                continue  # so many other people score highest that no threshold keeps the rate
+            bin_ = int(np.argmax(fpr <= level))
+            found[f"tpr_at_fpr_{level:g}"] = 100 * float(tpr[bin_])
+            found[f"threshold_at_fpr_{level:g}"] = float(edges[bin_])
+        equal = int(np.argmin(np.abs((1 - tpr) - fpr)))
+        found["eer"] = 50 * float(1 - tpr[equal] + fpr[equal])
+        found["threshold_eer"] = float(edges[equal])
+        return found
+
+    def remarks(self, at: tuple[float, ...] = (1e-4, 1e-3, 1e-2)) -> list[str]:
+        """Say which false-positive rates no threshold reaches."""
+        total, top = int(self.other_B.sum()), int(self.other_B[-1])
+        missed = [f"{level:g}" for level in at if total and top / total > level]
+        if not missed:
+            return []
+        return [
+            f"{top} pairs of different people have the highest similarity: no threshold reaches a false-positive "
+            f"rate of {', '.join(missed)}"
+        ]
+
+    def histograms(self, bars: int = 100) -> tuple[Any, Any, Any]:
+        """Give edges (bars + 1) and the shares of same-person and other pairs in each bar."""
+        edges = np.linspace(self.low, self.high, bars + 1)
+        at = np.arange(BINS) * bars // BINS
+        shares = [
+            np.bincount(at, each, minlength=bars) / max(1, each.sum()) for each in (self.same_B, self.other_B)
+        ]
+        return edges, shares[0], shares[1]

@@ -1,0 +1,178 @@
+"""What people get wrong with a pretrained backbone, and that somebody tells them: README.md has the list."""
+
+import json
+
+import pytest
+import torch
+
+from detection import check as command
+from detection.check import check
+from detection.checkpoints.convert import convert
+from detection.checkpoints.write import write
+from detection.detectors.build import build
+from detection.options import get_option, split_options
+from detection.rows import CONFIGS, ROWS
+from engine.errors import UserError
+from tests.detection.conftest import lively
+
+LAZY = CONFIGS / "lazy"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS)
+def test_the_rows_fit_their_backbones(row, backbones):
+    assert check(ROWS[row].path, backbones[ROWS[row].depth]) == ([], [])
+
+
+MISUSE = {
+    "bgr": (["INPUT.FORMAT", "BGR"], "INPUT.FORMAT is BGR.*INPUT.FORMAT RGB"),
+    "mean_of_the_zoo": (["MODEL.PIXEL_MEAN", "[103.53,116.28,123.675]"], r"PIXEL_MEAN \[123.675,116.28,103.53\]"),
+    "std_of_the_zoo": (["MODEL.PIXEL_STD", "[1.0,1.0,1.0]"], r"MODEL.PIXEL_STD \[58.395,57.12,57.375\]"),
+    "msra_stride": (
+        ["MODEL.RESNETS.STRIDE_IN_1X1", "True"],
+        "res3.0, .*res5.0 stride in the wrong.*1X1 False",
+    ),
+    "another_depth": (["MODEL.RESNETS.DEPTH", "101"], "255 of 520 backbone tensors stay random.*DEPTH"),
+    "another_width": (["MODEL.RESNETS.WIDTH_PER_GROUP", "128"], "stay random"),
+    "groupnorm": (["MODEL.RESNETS.NORM", "GN"], "no place in the model.*running_mean"),
+}
+
+
+@pytest.mark.parametrize("row", ["c4_r50", "fpn_r50", "retinanet_r50"])
+@pytest.mark.parametrize("mistake", MISUSE)
+def test_misuse_is_told(mistake, row, backbones):
+    options, message = MISUSE[mistake]
+    problems, _ = check(ROWS[row].path, backbones[50], options)
+    import re
+
+    assert any(re.search(message, problem) for problem in problems), problems
+    assert all("\n" not in problem for problem in problems)
+
+
+def test_r34_weights_under_a_depth_50_config(tmp_path):
+    from detection.checkpoints.arch import ARCHS
+
+    write(convert(lively("resnet34").state_dict(), ARCHS["resnet34"]), tmp_path / "r34.pth", {})
+    problems, _ = check(ROWS["fpn_r50"].path, tmp_path / "r34.pth")
+    assert "stay random" in problems[0]
+    assert "(3, 4, 6, 3)" in problems[0]
+
+
+def test_trained_batchnorm_is_remarked_upon(backbones):
+    problems, remarks = check(ROWS["fpn_r50"].path, backbones[50], ["MODEL.RESNETS.NORM", "BN"])
+    assert problems == []
+    assert "costs AP" in remarks[0]
+
+
+def test_a_file_without_provenance_is_remarked_upon(backbones, tmp_path):
+    content = torch.load(backbones[50], weights_only=True)
+    torch.save({k: v for k, v in content.items() if k != "keepaugment"}, tmp_path / "plain.pth")
+    problems, remarks = check(ROWS["fpn_r50"].path, tmp_path / "plain.pth", ["INPUT.FORMAT", "BGR"])
+    assert problems == []
+    assert "unchecked" in remarks[0]
+
+
+def test_files_that_were_never_converted(sources, tmp_path):
+    with pytest.raises(UserError, match="no Detectron2 file.*convert_to_d2"):
+        check(ROWS["fpn_r50"].path, sources[50])
+    torch.save(torch.load(sources[50], weights_only=True)["state_dict"], tmp_path / "bare.pth")
+    with pytest.raises(UserError, match="timm's names.*convert_to_d2"):
+        check(ROWS["fpn_r50"].path, tmp_path / "bare.pth")
+
+
+def test_random_weights_pass_detectron2_but_not_the_check(tmp_path, backbones):
+    """A file of which nothing matches: Detectron2 logs a warning and trains a random, frozen stem."""
+    torch.save({"model": {"resnet.weird": torch.ones(1)}, "matching_heuristics": True}, tmp_path / "junk.pth")
+    problems, _ = check(ROWS["fpn_r50"].path, tmp_path / "junk.pth")
+    assert "265 of 265 backbone tensors stay random" in problems[0]
+    content = torch.load(backbones[50], weights_only=True)
+    del content["model"]["res4.5.conv2.weight"]
+    torch.save(content, tmp_path / "hole.pth")
+    problems, _ = check(ROWS["fpn_r50"].path, tmp_path / "hole.pth")
+    assert "1 of 265 backbone tensors stay random, e.g. res4.5.conv2.weight" in problems[0]
+
+
+@pytest.mark.parametrize("kind", ["C4", "FPN"])
+def test_lazy_configs(kind, backbones):
+    path = LAZY / f"faster_rcnn_R_50_{kind}_3x.py"
+    assert check(path, backbones[50]) == ([], [])
+    problems, _ = check(path, backbones[50], ["dataloader.train.mapper.image_format=BGR"])
+    assert len(problems) == 2  # the test mapper refers to it
+    if kind == "C4":
+        problems, _ = check(path, backbones[50], ["model.roi_heads.res5.stride_in_1x1=True"])
+        assert "roi_heads.res5.0 stride in the wrong" in problems[0]
+        assert "res3" not in problems[0]
+
+
+def test_a_detectors_own_checkpoint_fits_its_config(backbones, tmp_path):
+    from detection.detectors.build import load_weights
+
+    for row in ("c4_r50", "fpn_r50"):
+        built = build(ROWS[row].path)
+        load_weights(built.model, backbones[50])
+        torch.save({"model": built.model.state_dict(), "iteration": 1}, tmp_path / "model_final.pth")
+        problems, remarks = check(ROWS[row].path, tmp_path / "model_final.pth")
+        assert problems == []
+        assert "unchecked" in remarks[0]
+
+
+def test_configs_that_cannot_be_checked(backbones, tmp_path):
+    for options, message in (
+        (["MODEL.RESNETS.DEPTH", "18"], "cannot build it.*RES2_OUT_CHANNELS"),
+        (["MODEL.RESNTS.DEPTH", "50"], "cannot build it.*MODEL.RESNTS.DEPTH"),
+    ):
+        with pytest.raises(UserError, match=message):
+            build(ROWS["fpn_r50"].path, options)
+    with pytest.raises(UserError, match="detection.rows lists ours"):
+        build(tmp_path / "none.yaml")
+    (tmp_path / "only_model.py").write_text(
+        "from detection.detectors.lazy import table11\nmodel = table11('fpn', 50).model\n"
+    )
+    assert check(tmp_path / "only_model.py", backbones[50]) == ([], [])
+    with pytest.raises(UserError, match="no channel order"):
+        check(ROWS["fpn_r50"].path, backbones[50], ["MODEL.META_ARCHITECTURE", "ProposalNetwork"])
+    torch.save({"model": [1]}, tmp_path / "list.pth")
+    with pytest.raises(UserError, match="no Detectron2 file"):
+        check(ROWS["fpn_r50"].path, tmp_path / "list.pth")
+    (tmp_path / "bad.yaml").write_text("MODEL: [1")
+    with pytest.raises(UserError, match="cannot build it"):
+        build(tmp_path / "bad.yaml")
+    with pytest.raises(UserError, match="TimmBackbone checks"):
+        check(LAZY / "faster_rcnn_timm_FPN_3x.py", backbones[50])
+
+
+def test_command_and_exit_codes(backbones, tmp_path, capsys):
+    row = str(ROWS["retinanet_r50"].path)
+    assert command.main([row, str(backbones[50])]) == 0
+    assert command.main(["--config-file", row, "--weights", str(backbones[50]), "INPUT.FORMAT", "BGR"]) == 1
+    assert "WRONG: INPUT.FORMAT" in capsys.readouterr().out
+    assert command.main([row, str(tmp_path / "none.pth")]) == 2
+    assert command.main([row]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert all(line.startswith("error: ") for line in errors)
+
+
+def test_overrides_are_parted_from_flags():
+    ours, theirs = split_options(["--num-gpus", "2", "--row", "FPN", "MODEL.WEIGHTS", "a.pth", "SEED", "1"])
+    assert ours == ["--num_gpus", "2", "--row", "FPN"]
+    assert theirs == ["MODEL.WEIGHTS", "a.pth", "SEED", "1"]
+    lazy = (["R50.V2", "lr=0.1/W.pth"], ["train.device=x"])
+    assert split_options(["R50.V2", "lr=0.1/W.pth", "train.device=x"], positional=2) == lazy
+    flags = ["--backbone", "epoch=9-step=100.ckpt", "--output", "R50.V2"]
+    assert split_options([*flags, "SEED", "1"]) == (flags, ["SEED", "1"])
+    assert split_options(["--resume", "true", "SEED", "1"]) == (["--resume", "true"], ["SEED", "1"])
+    assert split_options(["--eval-only", "SEED", "1"]) == (["--eval_only"], ["SEED", "1"])
+    assert split_options(["--out=a-b", "--resume"]) == (["--out=a-b", "--resume"], [])
+    assert split_options(["--backbone", "RUN.A/last.pth"]) == (["--backbone", "RUN.A/last.pth"], [])
+    assert split_options(["--resume", "SOLVER.MAX_ITER", "2"]) == (["--resume"], ["SOLVER.MAX_ITER", "2"])
+    assert get_option(["SEED", "1", "SEED", "2"], "SEED") == "2"
+    assert get_option([], "SEED") is None
+    with pytest.raises(UserError, match="KEY VALUE.*'SEED'"):
+        split_options(["SOLVER.MAX_ITER", "2", "SEED"])
+
+
+def test_provenance_is_json(backbones):
+    made = json.loads(torch.load(backbones[18], weights_only=True)["keepaugment"])
+    assert made["format"] == "RGB"
+    assert made["stride_in_1x1"] is False
