@@ -26,9 +26,10 @@ from engine.run_folder import provenance  # noqa: E402
 from imagesets.classification import CIFAR_MEAN, CIFAR_STD  # noqa: E402
 from imagesets.images import Normalize  # noqa: E402
 from keepcore import KeepConfig  # noqa: E402
+from keepcore.draws import BatchShard  # noqa: E402
 from pretrain.config import Config, Data, Model  # noqa: E402
 from pretrain.model import build_model  # noqa: E402
-from pretrain.step import Share, build_step  # noqa: E402
+from pretrain.step import build_step  # noqa: E402
 
 VARIANTS = {
     "cutout": {"selective": False},
@@ -51,7 +52,7 @@ def variant(arguments: argparse.Namespace, changes: dict, device: torch.device):
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     generators = (torch.Generator().manual_seed(0), torch.Generator().manual_seed(0))
     normalize = Normalize(CIFAR_MEAN, CIFAR_STD)
-    step = build_step(config, model, normalize, 10, generators, float, Share())
+    step = build_step(config, model, normalize, 10, generators, float, BatchShard())
     images = torch.randint(
         256, (arguments.batch, 3, arguments.size, arguments.size), dtype=torch.uint8, device=device
     )

@@ -24,7 +24,7 @@ import torch  # noqa: E402
 from engine.run_folder import provenance  # noqa: E402
 from imagesets.images import Normalize  # noqa: E402
 from keepcore.config import KeepConfig  # noqa: E402
-from keepcore.keep import Share  # noqa: E402
+from keepcore.draws import BatchShard  # noqa: E402
 from semi_supervised.config import Config, Guide, Loss  # noqa: E402
 from semi_supervised.data import MEAN, STD  # noqa: E402
 from semi_supervised.model import build_model  # noqa: E402
@@ -54,7 +54,7 @@ def variant(config: Config, arguments: argparse.Namespace, device: torch.device)
     optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9, nesterov=True)
     normalize = Normalize(MEAN, STD)
     draws = (torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
-    strong = build_strong(config, lambda: model, normalize, draws, Share())
+    strong = build_strong(config, lambda: model, normalize, draws, BatchShard())
 
     def images(count: int) -> torch.Tensor:
         return torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, device=device)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from keepcore.build import build_keep
     from keepcore.config import KeepConfig
     from keepcore.early_head import EarlyHead, early_logits, without_early_head
-    from keepcore.keep import KeepAugment, KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing, Kept
+    from keepcore.keep import KeepAugment, Kept
+    from keepcore.operations import KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing
     from keepcore.regions import anywhere
     from keepcore.saliency import at_scale, input_gradient
     from keepcore.views import TwoViews
@@ -31,10 +32,10 @@ _HOME = {
     "EarlyHead": "early_head",
     "KeepAugment": "keep",
     "KeepConfig": "config",
-    "KeepCutMix": "keep",
-    "KeepCutout": "keep",
-    "KeepPaste": "keep",
-    "KeepRandomErasing": "keep",
+    "KeepCutMix": "operations",
+    "KeepCutout": "operations",
+    "KeepPaste": "operations",
+    "KeepRandomErasing": "operations",
     "Kept": "keep",
     "TwoViews": "views",
     "anywhere": "regions",

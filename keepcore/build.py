@@ -10,7 +10,8 @@ from keepcore.compiled import compiled_logits
 from keepcore.compose import FillFn, constant, image_mean, noise
 from keepcore.config import KeepConfig
 from keepcore.early_head import HeadFn, early_logits, full_logits
-from keepcore.keep import Guide, KeepAugment, KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing
+from keepcore.keep import KeepAugment
+from keepcore.operations import KeepCutMix, KeepCutout, KeepOptions, KeepPaste, KeepRandomErasing
 from keepcore.regions import Selector, above, anywhere, below
 from keepcore.saliency import (
     SaliencyFn,
@@ -68,7 +69,7 @@ def build_keep(config: KeepConfig) -> KeepAugment:
     Source: Gong et al., CVPR 2021, Algorithm 1.
     """
     operation = choose(OPERATIONS, config.op, "op")
-    guide: Guide = {
+    options: KeepOptions = {
         "quantile": config.quantile,
         "saliency": build_saliency(config),
         "head": choose(HEADS, config.head, "head"),
@@ -77,10 +78,10 @@ def build_keep(config: KeepConfig) -> KeepAugment:
         "shuffled": config.shuffled,
     }
     if config.border:
-        guide["border"] = config.border
+        options["border"] = config.border
     if not config.selective:
-        guide["selector"] = anywhere
-    return operation(config, guide)
+        options["selector"] = anywhere
+    return operation(config, options)
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
@@ -98,24 +99,24 @@ def _fill(config: KeepConfig) -> FillFn:
     return choose(FILLS, config.fill, "fill")(config.fill_value)
 
 
-def _cutout(config: KeepConfig, guide: Guide) -> KeepAugment:
-    return KeepCutout(config.length, fill=_fill(config), **guide)
+def _cutout(config: KeepConfig, options: KeepOptions) -> KeepAugment:
+    return KeepCutout(config.length, fill=_fill(config), **options)
 
 
-def _erasing(config: KeepConfig, guide: Guide) -> KeepAugment:
+def _erasing(config: KeepConfig, options: KeepOptions) -> KeepAugment:
     size = erasing_size(config.area, config.aspect, log_aspect=config.log_aspect, tries=config.tries)
-    return KeepRandomErasing(config.prob, size=size, fill=_fill(config), **guide)
+    return KeepRandomErasing(config.prob, size=size, fill=_fill(config), **options)
 
 
-def _cutmix(config: KeepConfig, guide: Guide) -> KeepAugment:
-    return KeepCutMix(config.alpha, prob=config.prob, per=config.per, **guide)
+def _cutmix(config: KeepConfig, options: KeepOptions) -> KeepAugment:
+    return KeepCutMix(config.alpha, prob=config.prob, per=config.per, **options)
 
 
-def _paste(config: KeepConfig, guide: Guide) -> KeepAugment:
-    return KeepPaste(config.length, prob=config.prob, **guide)
+def _paste(config: KeepConfig, options: KeepOptions) -> KeepAugment:
+    return KeepPaste(config.length, prob=config.prob, **options)
 
 
-OPERATIONS: dict[str, Callable[[KeepConfig, Guide], KeepAugment]] = {
+OPERATIONS: dict[str, Callable[[KeepConfig, KeepOptions], KeepAugment]] = {
     "cutout": _cutout,
     "erasing": _erasing,
     "cutmix": _cutmix,

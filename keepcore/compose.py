@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from keepcore.boxes import box_mask
+from keepcore.traits import declare
 
 FillFn = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -22,7 +23,7 @@ class Layers(NamedTuple):
     Attributes:
         clean_BCHW: the images whose saliency was taken.
         base_BCHW: the images to change: an augmented version of the clean ones, or the clean ones themselves.
-        partner_BCHW: another image of the batch for each; None when the composer asked for none.
+        partner_BCHW: another image of the batch for each; None unless the composer declares ``needs_partner``.
         fill: the colour of cut regions.
         generator: on the images' device, for noise.
     """
@@ -85,12 +86,20 @@ def paste(layers: Layers, boxes_B4: Tensor) -> Tensor:
     return composite(layers.clean_BCHW, layers.base_BCHW, boxes_B4)
 
 
+@declare(needs_partner=True)
 def cutmix(layers: Layers, boxes_B4: Tensor) -> Tensor:
     """Fill the box with the same box of the partner image.
 
+    Raises:
+        ValueError: there is no partner, because a wrapper around this function hides what it needs.
+
     Source: Yun et al., ICCV 2019; Gong et al., CVPR 2021, Sec. 4.2.
     """
-    assert layers.partner_BCHW is not None
+    if layers.partner_BCHW is None:
+        raise ValueError(
+            "cutmix needs a partner for each image: decorate the composer that calls it with "
+            "keepcore.traits.declare(needs_partner=True)"
+        )
     return composite(layers.partner_BCHW, layers.base_BCHW, boxes_B4)
 
 

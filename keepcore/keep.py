@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,30 +15,14 @@ from torch import Tensor, nn
 
 from keepcore.borrow import borrowed
 from keepcore.boxes import box_mask, kept_share
-from keepcore.compose import Composer, FillFn, Layers, constant, cut, cutmix, paste
+from keepcore.compose import Composer, FillFn, Layers, constant
+from keepcore.draws import BatchShard, Draws, shard
 from keepcore.early_head import HeadFn, full_logits
-from keepcore.regions import Selector, above, anywhere, below
+from keepcore.regions import Selector
 from keepcore.saliency import LogitsFn, SaliencyFn, input_gradient
 from keepcore.scores import box_at, box_scores, candidates
-from keepcore.sizes import Length, SizeFn, cutmix_size, erasing_size, fixed
-
-
-class Draws(NamedTuple):
-    """All randomness of one step, on the CPU; independent of saliency and of the quantile.
-
-    Attributes:
-        picked_P: int64 indices of the images to change.
-        sizes_S2: int64 (height, width), S = 1 or P.
-        u_P: float64 in [0, 1): which of the eligible boxes.
-        partner_P: int64 index of the image mixed in; None unless the composer mixes.
-        noise_seed: seed of the fill's noise, made on the images' device.
-    """
-
-    picked_P: Tensor
-    sizes_S2: Tensor
-    u_P: Tensor
-    partner_P: Tensor | None
-    noise_seed: int
+from keepcore.sizes import SizeFn
+from keepcore.traits import has_trait
 
 
 class Kept(NamedTuple):
@@ -48,7 +32,7 @@ class Kept(NamedTuple):
         images_BCHW: the augmented images.
         boxes_B4: int64 ``(y0, x0, y1, x1)``; empty where the coin left the image alone.
         lam_B: float32 weight of the own label; 1 unless mixed.
-        partner_B: int64 index of the image mixed in (itself where none); None unless the composer mixes.
+        partner_B: int64 index of the image mixed in (itself where none); None unless the composer needs a partner.
         share_B: float32 share of the image's saliency inside its box; NaN where no saliency was taken.
         flat_B: bool, the map was constant or not finite, so the box was drawn uniformly.
     """
@@ -76,77 +60,6 @@ class Kept(NamedTuple):
         return own_BK * self.lam_B[:, None] + own_BK[self.partner_B] * (1.0 - self.lam_B[:, None])
 
 
-class Share(NamedTuple):
-    """A process's part of the batch: all processes draw for the whole batch and take theirs.
-
-    Attributes:
-        rank: of the process.
-        processes: how many share the batch.
-    """
-
-    rank: int = 0
-    processes: int = 1
-
-
-def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
-    """Take one process's part of the draws of a whole step.
-
-    With the same generator state in every process, several processes then augment an image as one would; only
-    partners are looked for within the process.
-
-    Args:
-        draws: of :meth:`KeepAugment.draw` for the whole batch.
-        rank: of the process.
-        processes: how many share the batch, in consecutive parts.
-        batch: images of all processes.
-
-    Returns:
-        Draws for the ``batch / processes`` images of this process.
-
-    Raises:
-        ValueError: the batch does not divide among the processes.
-    """
-    if batch % processes:
-        raise ValueError(f"a batch of {batch} images does not divide among {processes} processes")
-    share = batch // processes
-    first = rank * share
-    mine = _filter(draws, (draws.picked_P >= first) & (draws.picked_P < first + share))
-    picked_P, partner_P = mine.picked_P - first, mine.partner_P
-    return mine._replace(
-        picked_P=picked_P,
-        partner_P=None if partner_P is None else picked_P[partner_P.argsort().argsort()],
-        noise_seed=draws.noise_seed + rank,
-    )
-
-
-def among(draws: Draws, chosen_B: Tensor) -> Draws:
-    """Leave out the images that are not chosen: they stay as they are, and no saliency is taken for them.
-
-    Args:
-        draws: of a step that mixes no images.
-        chosen_B: bool, on the CPU.
-
-    Returns:
-        Draws for the chosen ones among the picked images.
-
-    Raises:
-        ValueError: the draws mix images.
-    """
-    if draws.partner_P is not None:
-        raise ValueError("images that are mixed with one another cannot be chosen one by one")
-    return _filter(draws, chosen_B[draws.picked_P])
-
-
-def _filter(draws: Draws, mask_P: Tensor) -> Draws:
-    each = len(draws.sizes_S2) == len(mask_P) > 1
-    return draws._replace(
-        picked_P=draws.picked_P[mask_P],
-        sizes_S2=draws.sizes_S2[mask_P] if each else draws.sizes_S2,
-        u_P=draws.u_P[mask_P],
-        partner_P=None if draws.partner_P is None else draws.partner_P[mask_P],
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class KeepAugment:
     """Augment a batch without destroying what it is about.
@@ -155,8 +68,9 @@ class KeepAugment:
 
     Attributes:
         size: draws the region's height and width.
-        selector: ``below`` (cut), ``above`` (paste) or ``anywhere`` (no saliency: the plain augmentation).
-        composer: ``cut``, ``paste`` or ``cutmix``.
+        selector: ``below`` (cut), ``above`` (paste) or ``anywhere`` (no saliency: the plain augmentation). One
+            that needs no saliency says so with :func:`keepcore.traits.declare`.
+        composer: ``cut``, ``paste`` or ``cutmix``. One that mixes in another image declares it.
         quantile: tau in [0, 1].
         border: ``"inside"`` or ``"clip"``, see :func:`keepcore.scores.candidates`.
         reduce: ``"sum"`` or ``"mean"`` of the saliency in a box.
@@ -201,7 +115,7 @@ class KeepAugment:
         augmented_BCHW: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
-        share: Share = Share(),  # noqa: B008 - immutable
+        share: BatchShard = BatchShard(),  # noqa: B008 - immutable
     ) -> Kept:
         """Augment one batch.
 
@@ -252,7 +166,7 @@ class KeepAugment:
             picked_P=picked_P,
             sizes_S2=sizes_S2 if len(sizes_S2) == 1 else sizes_S2[picked_P],
             u_P=u_B[picked_P],
-            partner_P=perm_B[picked_P] if self.composer is cutmix else None,
+            partner_P=perm_B[picked_P] if has_trait(self.composer, "needs_partner", default=False) else None,
             noise_seed=noise_seed,
         )
 
@@ -317,8 +231,9 @@ class KeepAugment:
         batch, _, height, width = clean_PCHW.shape
         device = clean_PCHW.device
         grid = candidates(draws.sizes_S2, height, width, self.border)
-        if self.selector is anywhere:
-            boxes_P4 = box_at(anywhere(None, grid, draws.u_P), grid).to(device, non_blocking=True)
+        if not has_trait(self.selector, "uses_saliency", default=True):
+            index_P = self.selector(None, grid, draws.u_P, self.quantile)
+            boxes_P4 = box_at(index_P, grid).to(device, non_blocking=True)
             nothing = torch.full((batch,), torch.nan, device=device)
             return boxes_P4, nothing, torch.zeros(batch, dtype=torch.bool, device=device)
         map_PHW = self.map_of(model, clean_PCHW, labels_P)
@@ -358,136 +273,6 @@ class Bound:
         """Return (images_BCHW, labels_B or soft target_BK)."""
         kept = self.keep(self.model, images_BCHW, labels_B, generator=self.generator)
         return kept.images_BCHW, kept.target(labels_B, self.num_classes)
-
-
-class Guide(TypedDict, total=False):
-    """Options every constructor takes: where the saliency comes from, and the control."""
-
-    quantile: float
-    selector: Selector
-    saliency: SaliencyFn
-    head: HeadFn
-    bn: str
-    border: str
-    reduce: str
-    shuffled: bool
-
-
-def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **guide: Unpack[Guide]) -> KeepAugment:
-    """Cut a square where it hurts least.
-
-    Args:
-        length: side in pixels (int), (height, width), or a fraction of each side (float).
-        fill: colour; default 0, the dataset mean of normalised images.
-        **guide: quantile (0.6), border (``"clip"``: Cutout's own rule), saliency, head, bn, reduce, selector.
-
-    Returns:
-        The operation; ``selector=anywhere`` or ``quantile=1`` makes it plain Cutout.
-
-    Raises:
-        ValueError: an option out of range.
-
-    Example:
-        >>> KeepCutout(16).quantile
-        0.6
-
-    Source: Gong et al., CVPR 2021, Algorithm 1 (a); DeVries and Taylor, 2017.
-    Differs from the paper: it does not state the border rule; clipping is the baseline's.
-    """
-    options: Guide = {"selector": below, "border": "clip", **guide}
-    return KeepAugment(size=fixed(length), composer=cut, fill=fill or constant(), **options)
-
-
-def KeepRandomErasing(
-    prob: float = 0.5, *, size: SizeFn | None = None, fill: FillFn | None = None, **guide: Unpack[Guide]
-) -> KeepAugment:
-    """Erase a rectangle of random size where it hurts least.
-
-    Args:
-        prob: chance per image; saliency is taken only for the images that the coin picked.
-        size: default :func:`keepcore.sizes.erasing_size` with area 0.02-1/3 and aspect 0.3-3.3.
-        fill: ``constant(...)`` (default 0), ``image_mean`` or ``noise``.
-        **guide: quantile (0.6), border (``"inside"``), saliency, head, bn, reduce, selector.
-
-    Returns:
-        The operation.
-
-    Raises:
-        ValueError: an option out of range.
-
-    Example:
-        >>> KeepRandomErasing(0.5).prob
-        0.5
-
-    Source: Gong et al., CVPR 2021, Sec. 4.4; Zhong et al., AAAI 2020.
-    """
-    options: Guide = {"selector": below, "border": "inside", **guide}
-    size = size or erasing_size()
-    return KeepAugment(size=size, composer=cut, prob=prob, fill=fill or constant(), **options)
-
-
-def KeepCutMix(
-    alpha: float = 1.0, *, prob: float = 1.0, per: str = "batch", **guide: Unpack[Guide]
-) -> KeepAugment:
-    """Replace the region of an image that matters least by another image's.
-
-    Args:
-        alpha: lambda ~ Beta(alpha, alpha).
-        prob: chance of mixing.
-        per: ``"batch"``: coin and box size are drawn once per batch; ``"image"``: for each image. The position
-            is always each image's own.
-        **guide: quantile (0.6), border (``"clip"``), saliency, head, bn, reduce, selector.
-
-    Returns:
-        The operation; use ``kept.target(labels, num_classes)`` for the loss.
-
-    Raises:
-        ValueError: an option out of range.
-
-    Example:
-        >>> KeepCutMix().coin
-        'batch'
-
-    Source: Gong et al., CVPR 2021, Sec. 4.2; Yun et al., ICCV 2019.
-    Differs from the paper: nothing stated; as in clovaai's code the size is per batch, unlike it the
-    position, and so lambda, is per image.
-    """
-    options: Guide = {"selector": below, "border": "clip", **guide}
-    return KeepAugment(size=cutmix_size(alpha, per), composer=cutmix, prob=prob, coin=per, **options)
-
-
-def KeepPaste(
-    length: Length = 16,
-    *,
-    policy: Callable[[Tensor], Tensor] | None = None,
-    prob: float = 1.0,
-    **guide: Unpack[Guide],
-) -> KeepAugment:
-    """Paste the important region of the clean image back on its augmented version.
-
-    With RandAugment or AutoAugment in the data workers (see :class:`keepcore.TwoViews`) this is
-    KeepRandAugment or KeepAutoAugment.
-
-    Args:
-        length: side in pixels: 16 on CIFAR-10, 40 on ImageNet; or a fraction.
-        policy: batch -> batch on the device, for augmentations that run there; None: pass ``augmented``.
-        prob: chance per image that the region is pasted back; otherwise the augmented image stays as it is.
-        **guide: quantile (0.6), border (``"inside"``), saliency, head, bn, reduce, selector.
-
-    Returns:
-        The operation; ``selector=anywhere`` or ``quantile=0`` pastes a random region.
-
-    Raises:
-        ValueError: an option out of range.
-
-    Example:
-        >>> KeepPaste(16, policy=lambda images: -images).border
-        'inside'
-
-    Source: Gong et al., CVPR 2021, Algorithm 1 (b), Eq. 3.
-    """
-    options: Guide = {"selector": above, "border": "inside", **guide}
-    return KeepAugment(size=fixed(length), composer=paste, policy=policy, prob=prob, **options)
 
 
 def _base(images_BCHW: Tensor, augmented_BCHW: Tensor | None) -> Tensor:

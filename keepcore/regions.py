@@ -8,12 +8,13 @@ Shape legend: B images, N = Y X candidate positions, S = 1 or B.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from keepcore.scores import Candidates, candidates
+from keepcore.traits import declare
 
 __all__ = ["Selector", "above", "anywhere", "below", "candidates"]
 
@@ -23,8 +24,8 @@ _ROUNDING = 1e-9  # 0.29 * 100 is 28.999...: a quantile that means a whole numbe
 class Selector(Protocol):
     """Choose a candidate per image."""
 
-    def __call__(self, scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
-        """Return index_B: int64, raster index into (Y, X)."""
+    def __call__(self, scores_BYX: Any, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
+        """Return index_B: int64, raster index into (Y, X); scores are None where the selector declares no use."""
         ...
 
 
@@ -93,6 +94,7 @@ def above(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) ->
     return _draw_lowest(torch.where(scores_BN == torch.inf, torch.inf, -scores_BN), keep_S, u_B)
 
 
+@declare(uses_saliency=False)
 def anywhere(scores_BYX: Tensor | None, grid: Candidates, u_B: Tensor, quantile: float = 1.0) -> Tensor:
     """Draw uniformly from all candidates: the plain augmentation, as a control.
 

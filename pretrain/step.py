@@ -16,7 +16,8 @@ from engine.loop import StepResult
 from imagesets.images import Normalize
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
-from keepcore.keep import Kept, Share
+from keepcore.draws import BatchShard
+from keepcore.keep import Kept
 from keepcore.policy import RandAugment
 from pretrain.baselines.lighting import lighting_shift
 from pretrain.baselines.mixing import Batch, Mixer, build_mixer
@@ -76,7 +77,7 @@ class TrainStep:
     progress: Callable[[], float]
     generator: torch.Generator
     mixing: torch.Generator
-    share: Share = field(default_factory=Share)
+    share: BatchShard = field(default_factory=BatchShard)
 
     def __call__(self, batch: Any) -> StepResult:
         """Return loss, logs and image count."""
@@ -152,7 +153,7 @@ def build_step(
     num_classes: int,
     generators: tuple[torch.Generator, torch.Generator],
     progress: Callable[[], float],
-    share: Share,
+    share: BatchShard,
     attention: nn.Module | None = None,
 ) -> TrainStep:
     """Build the step of a config.

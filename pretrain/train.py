@@ -57,7 +57,7 @@ def train(config: Config) -> dict[str, Any]:
     from engine.setup import build_accelerator, build_engine
     from imagesets.images import Normalize
     from keepcore import without_early_head
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from pretrain.data import open_source, synthetic_source
     from pretrain.evaluate import evaluate
     from pretrain.loaders import build_loader
@@ -66,7 +66,7 @@ def train(config: Config) -> dict[str, Any]:
     from pretrain.trained import load_attention
 
     accelerator = build_accelerator(config)
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = BatchShard(accelerator.process_index, accelerator.num_processes)
     data = config.data
     within(data, "data.", image_size=(1, None), eval_size=(0, None), padding=(0, None), hflip=(0, 1))
     within(data, "data.", batch_size=(1, None), eval_batch_size=(1, None), workers=(0, None), jitter=(0, None))

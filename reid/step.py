@@ -14,7 +14,7 @@ from engine.loop import StepResult
 from imagesets.images import Normalize
 from keepcore import KeepAugment, build_keep
 from keepcore.boxes import box_area
-from keepcore.keep import Share
+from keepcore.draws import BatchShard
 from reid.config import Config, Loss
 from reid.losses import batch_hard_triplet, centre_loss
 from reid.model import ReidModel
@@ -42,7 +42,7 @@ class TrainStep:
     operation: KeepAugment | None
     loss: Loss
     generator: torch.Generator
-    share: Share
+    share: BatchShard
 
     def __call__(self, batch: Any) -> StepResult:
         """Return loss, logs and image count."""
@@ -77,7 +77,7 @@ def build_step(
     bare: ReidModel,
     normalize: Normalize,
     generator: torch.Generator,
-    share: Share,
+    share: BatchShard,
 ) -> TrainStep:
     """Build the step of a config.
 

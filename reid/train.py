@@ -48,7 +48,7 @@ def train(config: Config) -> dict[str, Any]:
     from engine.seed import generator, seed_process
     from engine.setup import build_accelerator, build_engine
     from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, Normalize
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from reid.data import Photos, train_transform
     from reid.evaluate import evaluate
     from reid.model import build_model
@@ -58,7 +58,7 @@ def train(config: Config) -> dict[str, Any]:
 
     accelerator = build_accelerator(config)
     check(config)
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = BatchShard(accelerator.process_index, accelerator.num_processes)
     source, data = open_source(config.data), config.data
     seed_process(config.seed, share.rank)
     label_of = {person: label for label, person in enumerate(source.people)}

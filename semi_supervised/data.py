@@ -19,7 +19,7 @@ from imagesets.classification import SOURCES, Records, Source, in_memory, labels
 from imagesets.crop import crop_flip
 from imagesets.images import read_rgb
 from keepcore.build import choose
-from keepcore.keep import Share
+from keepcore.draws import BatchShard
 from semi_supervised.config import Data
 from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices
 
@@ -248,7 +248,7 @@ class PairLoader:
 
 
 def build_loader(
-    data: Data, opened: Opened, crops: int, seed: int, device: torch.device, share: Share
+    data: Data, opened: Opened, crops: int, seed: int, device: torch.device, share: BatchShard
 ) -> PairLoader:
     """Build both streams.
 
@@ -310,7 +310,7 @@ class Squares(Dataset[Any]):
         return len(self.images)
 
 
-def eval_batches(images: Any, data: Data, share: Share) -> EpochLoader:
+def eval_batches(images: Any, data: Data, share: BatchShard) -> EpochLoader:
     """Give this process's part of the evaluation images: batches of (uint8 images_BCHW, labels_B)."""
     mine = range(share.rank, len(images), share.processes)
     squares = Squares(images, data.image_size)

@@ -50,10 +50,10 @@ def evaluate(model: nn.Module, images: Any, data: Data, accelerator: Accelerator
 
     from imagesets.images import Normalize, on_device
     from keepcore import borrowed
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from semi_supervised.data import MEAN, STD, eval_batches
 
-    loader = eval_batches(images, data, Share(accelerator.process_index, accelerator.num_processes))
+    loader = eval_batches(images, data, BatchShard(accelerator.process_index, accelerator.num_processes))
     normalize, totals_2 = Normalize(MEAN, STD), torch.zeros(2, device=accelerator.device)
     with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
         for images_BCHW, labels_B in on_device(loader, accelerator.device):

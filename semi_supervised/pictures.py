@@ -54,7 +54,7 @@ def draw_views(config: PicturesConfig) -> None:
     from engine.ranges import within
     from imagesets.contact_sheet import boxed, heat, picture, save_picture, sheet
     from imagesets.images import Normalize
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from semi_supervised.data import MEAN, STD, Crops, open_parts
     from semi_supervised.losses import pseudo_target
     from semi_supervised.strong import build_strong
@@ -75,7 +75,7 @@ def draw_views(config: PicturesConfig) -> None:
     normalize = Normalize(MEAN, STD)
     generators = tuple(torch.Generator().manual_seed(config.seed + i) for i in (0, 1))
     full = replace(recipe, augment=replace(recipe.augment, head="full"), compile=False)
-    strong = build_strong(full, lambda: model, normalize, (generators[0], generators[1]), Share())
+    strong = build_strong(full, lambda: model, normalize, (generators[0], generators[1]), BatchShard())
     views = strong(base_UCHW)
     assert views.kept is not None and strong.operation is not None  # noqa: PT018 - op is not none
     with torch.no_grad():

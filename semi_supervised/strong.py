@@ -13,7 +13,7 @@ from engine.errors import UserError
 from engine.ranges import within
 from imagesets.images import Normalize
 from keepcore import KeepAugment, KeepCutout, Kept, anywhere, build_keep
-from keepcore.keep import Share, among, shard
+from keepcore.draws import BatchShard, among, shard
 from keepcore.policy import RandAugment
 from semi_supervised.config import Config
 
@@ -58,7 +58,7 @@ class StrongViews:
     guide: Callable[[], nn.Module]
     strong: torch.Generator
     keep: torch.Generator
-    share: Share
+    share: BatchShard
 
     def __call__(self, crops_UCHW: Tensor, chosen_U: Tensor | None = None) -> Views:
         """Augment one batch.
@@ -91,7 +91,7 @@ def build_strong(
     guide: Callable[[], nn.Module],
     normalize: Normalize,
     generators: tuple[torch.Generator, torch.Generator],
-    share: Share,
+    share: BatchShard,
 ) -> StrongViews:
     """Build the strong augmentation of a config.
 

@@ -62,7 +62,7 @@ def train(config: Config) -> dict[str, Any]:
     from engine.setup import build_accelerator, build_engine
     from imagesets.images import Normalize
     from keepcore import without_early_head
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from semi_supervised.data import MEAN, STD, build_loader, open_parts, resident
     from semi_supervised.evaluate import evaluate
     from semi_supervised.model import build_model
@@ -70,7 +70,7 @@ def train(config: Config) -> dict[str, Any]:
     from semi_supervised.strong import build_strong
 
     accelerator, data = build_accelerator(config), config.data
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = BatchShard(accelerator.process_index, accelerator.num_processes)
     check(config)
     opened = open_parts(data, config.seed, unlabelled=crops_of(config) > 0)
     seed_process(config.seed, share.rank)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from keepcore.keep import Share
+from keepcore.draws import BatchShard
 from keepcore.policy.colour import COLOURS, erase_squares
 from keepcore.policy.spaces import SPACES, Op, Space
 from keepcore.policy.warp import MATRICES, warp
@@ -92,7 +92,7 @@ class RandAugment:
         images_BCHW: Tensor,
         *,
         generator: torch.Generator | None = None,
-        share: Share = Share(),  # noqa: B008 - immutable
+        share: BatchShard = BatchShard(),  # noqa: B008 - immutable
     ) -> Tensor:
         """Augment one batch.
 

@@ -21,7 +21,7 @@ from keepcore import (
 from keepcore.boxes import box_area, box_mask
 from keepcore.build import FILLS, OPERATIONS, SCORES
 from keepcore.compiled import compiled_logits
-from keepcore.keep import shard
+from keepcore.draws import shard
 from keepcore.regions import below
 from keepcore.saliency import input_gradient, max_logit
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from keepcore.keep import Share
+from keepcore.draws import BatchShard
 from keepcore.policy import SPACES, RandAugment
 from keepcore.policy.colour import erase_squares
 from keepcore.policy.randaugment import MEAN_COLOUR, PolicyDraws
@@ -149,7 +149,9 @@ def test_processes_share_a_batch():
     images = photos(12)
     whole = RandAugment()(images, generator=torch.Generator().manual_seed(5))
     parts = [
-        RandAugment()(images[4 * r : 4 * r + 4], generator=torch.Generator().manual_seed(5), share=Share(r, 3))
+        RandAugment()(
+            images[4 * r : 4 * r + 4], generator=torch.Generator().manual_seed(5), share=BatchShard(r, 3)
+        )
         for r in range(3)
     ]
     assert torch.equal(whole, torch.cat(parts))

@@ -87,7 +87,7 @@ def test_the_neck_is_frozen_and_the_last_stride_is_one():
 def test_the_steps_losses_are_the_definitions():
     """Hard-coded from the formulas: label smoothing 0.1 over two classes, batch-hard triplet, centre loss."""
     from imagesets.images import Normalize
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from reid.step import TrainStep
 
     features = torch.tensor([[0.0], [1.0], [3.0], [3.5]])
@@ -99,7 +99,7 @@ def test_the_steps_losses_are_the_definitions():
         operation=None,
         loss=Loss(label_smoothing=0.1, margin=2.0, centre=0.0005),
         generator=torch.Generator(),
-        share=Share(),
+        share=BatchShard(),
     )
     result = step((torch.zeros(4, 3, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 1, 1])))
     assert result.logs["id_loss"].item() == pytest.approx(0.370481, abs=1e-5)
@@ -112,7 +112,7 @@ def test_the_steps_losses_are_the_definitions():
 def test_two_processes_erase_what_one_does(selective):
     """Same draws, each process its part: the same boxes, with tau = 1 those of plain erasing."""
     from keepcore import KeepRandomErasing, anywhere
-    from keepcore.keep import Share
+    from keepcore.draws import BatchShard
     from keepcore.regions import below
     from keepcore.sizes import erasing_size
 
@@ -127,12 +127,12 @@ def test_two_processes_erase_what_one_does(selective):
             net, images[part], labels[part], generator=torch.Generator().manual_seed(4), share=share
         ).boxes_B4
 
-    whole = boxes(keep, slice(None), Share())
-    halves = [boxes(keep, slice(4 * r, 4 * r + 4), Share(r, 2)) for r in (0, 1)]
+    whole = boxes(keep, slice(None), BatchShard())
+    halves = [boxes(keep, slice(4 * r, 4 * r + 4), BatchShard(r, 2)) for r in (0, 1)]
     assert torch.equal(torch.cat(halves), whole)
     everything = KeepRandomErasing(**options, quantile=1.0)
     plain = KeepRandomErasing(**options, selector=anywhere)
-    assert torch.equal(boxes(everything, slice(None), Share()), boxes(plain, slice(None), Share()))
+    assert torch.equal(boxes(everything, slice(None), BatchShard()), boxes(plain, slice(None), BatchShard()))
 
 
 def test_the_released_stem_has_no_relu():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.errors import UserError
 from imagesets.classification import Records
-from keepcore.keep import Share
+from keepcore.draws import BatchShard
 from semi_supervised.config import Data
 from semi_supervised.data import Crops, ResidentCrops, build_loader, open_parts, reflected
 from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices
@@ -84,7 +84,7 @@ def test_a_sample_that_comes_again_in_an_epoch_is_cropped_anew():
     for resident in ("no", "yes"):
         opened = _opened(records)
         loader = build_loader(
-            Data(**{**data.__dict__, "resident": resident}), opened, 0, 0, torch.device("cpu"), Share()
+            Data(**{**data.__dict__, "resident": resident}), opened, 0, 0, torch.device("cpu"), BatchShard()
         )
         seen = [views[0][labels == 2] for (views, labels), _ in loader]
         assert len(torch.cat(seen).flatten(1).unique(dim=0)) > 12, resident

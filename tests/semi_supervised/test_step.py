@@ -8,7 +8,7 @@ import torch
 
 from engine.errors import UserError
 from imagesets.images import Normalize
-from keepcore.keep import Share, among
+from keepcore.draws import BatchShard, among
 from semi_supervised.config import Config, Guide, Loss, Strong
 from semi_supervised.data import MEAN, STD
 from semi_supervised.losses import consistency_loss, pseudo_target, supervised_loss
@@ -37,7 +37,7 @@ def small(**change):
     return replace(base, **change)
 
 
-def step_of(config, model, guide=None, share=Share(), seed=0):  # noqa: B008
+def step_of(config, model, guide=None, share=BatchShard(), seed=0):  # noqa: B008
     strong = build_strong(config, guide or (lambda: model), NORMALIZE, generators(seed), share)
     return build_step(config, model, strong, NORMALIZE, lambda: 0.5, 5)
 
@@ -48,7 +48,7 @@ def test_losses_equal_those_of_the_definition(tiny_net):
     config = small(loss=Loss(weight=2.0, temperature=0.4, threshold=0.2, entropy=0.1))
     labelled, unlabelled = batch()
     result = step_of(config, tiny_net)((labelled, unlabelled))
-    views = build_strong(config, lambda: twin, NORMALIZE, generators(), Share())(unlabelled[0][1])
+    views = build_strong(config, lambda: twin, NORMALIZE, generators(), BatchShard())(unlabelled[0][1])
     parts = [NORMALIZE(labelled[0][0]), NORMALIZE(unlabelled[0][0]), views.strong_UCHW]
     logits, weak, strong = twin(torch.cat(parts)).split([4, 6, 6])
     supervised = supervised_loss(logits, labelled[1])
@@ -64,7 +64,7 @@ def test_losses_equal_those_of_the_definition(tiny_net):
 def test_plain_and_kept_views_of_a_seed_are_augmented_alike(tiny_net):
     crops = batch()[1][0][1]
     keep, plain = (
-        build_strong(c, lambda: tiny_net, NORMALIZE, generators(), Share())(crops)
+        build_strong(c, lambda: tiny_net, NORMALIZE, generators(), BatchShard())(crops)
         for c in (small(), small(augment=replace(small().augment, op="none")))
     )
     assert torch.equal(keep.plain_UCHW, plain.strong_UCHW)
@@ -78,9 +78,11 @@ def test_plain_and_kept_views_of_a_seed_are_augmented_alike(tiny_net):
 
 def test_processes_augment_what_one_would(tiny_net):
     crops = batch()[1][0][1]
-    whole = build_strong(small(), lambda: tiny_net, NORMALIZE, generators(), Share())(crops)
+    whole = build_strong(small(), lambda: tiny_net, NORMALIZE, generators(), BatchShard())(crops)
     parts = [
-        build_strong(small(), lambda: tiny_net, NORMALIZE, generators(), Share(r, 2))(crops[3 * r : 3 * r + 3])
+        build_strong(small(), lambda: tiny_net, NORMALIZE, generators(), BatchShard(r, 2))(
+            crops[3 * r : 3 * r + 3]
+        )
         for r in (0, 1)
     ]
     assert torch.equal(whole.strong_UCHW, torch.cat([part.strong_UCHW for part in parts]))
@@ -119,7 +121,7 @@ def test_confident_images_only(tiny_net):
 
 
 def test_chosen_draws():
-    operation = build_strong(small(), lambda: None, NORMALIZE, generators(), Share()).operation
+    operation = build_strong(small(), lambda: None, NORMALIZE, generators(), BatchShard()).operation
     draws = operation.draw(6, 16, 16, generator=torch.Generator().manual_seed(0))
     chosen = torch.tensor([True, False, True, False, False, True])
     some = among(draws, chosen)
