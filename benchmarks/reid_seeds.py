@@ -96,7 +96,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     from engine.run_folder import provenance
-    from imagesets.demo import ensure
+    from imagesets.demo.make import ensure
 
     ensure()
     other = ensure(arguments.runs / f"demo_seed{arguments.across}", seed=arguments.across)

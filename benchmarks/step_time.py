@@ -24,7 +24,7 @@ sys.path[0] = str(ROOT)
 
 from engine.run_folder import provenance  # noqa: E402
 from imagesets.classification import CIFAR_MEAN, CIFAR_STD  # noqa: E402
-from imagesets.images import Normalize  # noqa: E402
+from imagesets.normalize import Normalize  # noqa: E402
 from keepcore import KeepConfig  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
 from pretrain.config import Config, Data, Model  # noqa: E402

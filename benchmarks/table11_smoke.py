@@ -35,7 +35,7 @@ def random_backbone(name: str, folder: Path) -> Path:
 
 def run_row(name: str, backbone: Path, data: Path, out: Path) -> dict:
     """Run the chain on one row; report exit code, seconds and what came out."""
-    from detection.collect import read_metrics
+    from detection.table11.outputs import read_metrics
 
     command = [sys.executable, "-m", "detection.run", "--backbone", str(backbone), "--row", name, "--quick"]
     start = time.time()
@@ -67,7 +67,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
 
-    from detection.rows import ROWS
+    from detection.table11.rows import ROWS
     from engine.run_folder import provenance
 
     with tempfile.TemporaryDirectory() as folder:

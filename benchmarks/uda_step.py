@@ -22,7 +22,7 @@ sys.path[0] = str(ROOT)
 import torch  # noqa: E402
 
 from engine.run_folder import provenance  # noqa: E402
-from imagesets.images import Normalize  # noqa: E402
+from imagesets.normalize import Normalize  # noqa: E402
 from keepcore.config import KeepConfig  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
 from semi_supervised.config import Config, Guide, Loss  # noqa: E402

@@ -54,7 +54,7 @@ def prepare(folder: Path) -> tuple[Path, Path]:
 
     from detection.checkpoints.convert_file import Conversion, convert_file
     from detection.coco.subset import subset
-    from imagesets.demo import ensure
+    from imagesets.demo.make import ensure
 
     data, source, weights = folder / "data", folder / "r50_source.pth", folder / "r50.pth"
     root = ensure() / "detection"

@@ -1,1 +1,1 @@
-"""Run plumbing shared by the task packages: command line, run folder, loop, checkpoints. No algorithm."""
+"""Runs a job: command line, loop, checkpoints, run folder. Knows neither images nor tasks."""

@@ -1,188 +1,157 @@
-"""Typed dataclasses as command lines: YAML recipes, a flag for every field, errors in one line."""
+"""``main = command(Options, "module:function")``: a command whose work is imported only when it runs."""
 
 from __future__ import annotations
 
-import re
+import ast
+import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
-import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError
 
-from engine.errors import UserError, nearest
-
-T = TypeVar("T")
+from engine.errors import UserError, guard
+from engine.parser import Parser, Recipes, build_parser, explain, parse
 
 
-def build_parser(config_type: type[Any], prog: str, description: str) -> ArgumentParser:
-    """Make the parser of a configuration class.
+@dataclass(frozen=True)
+class Command:
+    """A command line that calls one function.
 
-    Args:
-        config_type: a dataclass; nested dataclasses become ``--group.field``.
+    Attributes:
+        options: dataclass of its options.
+        target: ``"module:function"``; called with the options, returns an exit code or None.
         prog: name of the command, as typed.
-        description: shown by ``--help``.
-
-    Returns:
-        The parser; its ``--config`` takes YAML files, later ones win.
-
-    Source: jsonargparse.
+        text: description shown by ``--help``.
+        recipes: what its ``--config`` finds by name.
     """
-    _resolve(config_type)
-    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML recipe: a file, or the name of one of ours")
-    parser.add_class_arguments(config_type, as_group=False)
-    return parser
+
+    options: type[Any]
+    target: str
+    prog: str
+    text: str
+    recipes: Recipes | None = None
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command; returns the exit code.
+
+        Args:
+            arguments: None means those of the process.
+        """
+        return guard(lambda: self.run(self.read(arguments)))
+
+    def run(self, options: Any) -> int | None:
+        """Import the function and call it with options."""
+        module, name = self.target.split(":")
+        result: int | None = getattr(importlib.import_module(module), name)(options)
+        return result
+
+    def read(self, arguments: Sequence[str] | None = None) -> Any:
+        """Read a command line without running anything.
+
+        Raises:
+            UserError: see :func:`engine.parser.parse`.
+        """
+        return parse(self.options, sys.argv[1:] if arguments is None else arguments, self.parser())
+
+    def parser(self) -> Parser:
+        """Build the parser."""
+        return build_parser(self.options, self.prog, self.text, self.recipes)
 
 
-def _resolve(config_type: type[Any]) -> None:
-    """Replace a dataclass's postponed annotations by the types that they name.
-
-    jsonargparse would run the module's ``if TYPE_CHECKING`` imports to find them: seconds, for ``--help`` too.
-    """
-    hints = get_type_hints(config_type)
-    config_type.__init__.__annotations__.update(hints)
-    for each in fields(config_type):
-        each.type = hints[each.name]
-        if is_dataclass(each.type):
-            _resolve(each.type)  # type: ignore[arg-type]
-
-
-def parse(
-    config_type: type[T],
-    argv: Sequence[str] | None = None,
-    *,
-    prog: str,
-    description: str,
-    recipes: Path | None = None,
-    more_recipes: Callable[[], Mapping[str, str]] | None = None,
-) -> T:
-    """Read the command line into a configuration.
+def command(options: type[Any], target: str, recipes: Recipes | None = None) -> Command:
+    """Declare the command of the calling module; its docstring becomes the description.
 
     Args:
-        config_type: a dataclass.
-        argv: arguments; None: those of the process.
-        prog: name of the command.
-        description: shown by ``--help``.
-        recipes: folder whose YAML files can be named without path and suffix.
-        more_recipes: name -> YAML text; asked only when a name is no file and not in the folder.
+        options: dataclass of the command's options.
+        target: ``"module:function"`` that does the work.
+        recipes: what ``--config`` finds by name.
 
     Returns:
-        The configuration.
-
-    Raises:
-        UserError: an unknown field (with the nearest known one), a wrong type, a recipe that does not exist.
-
-    Source: jsonargparse.
+        The command; call it with arguments, or without for those of the process.
     """
-    parser = build_parser(config_type, prog, description)
-    arguments = _find_recipes(list(sys.argv[1:] if argv is None else argv), recipes, more_recipes)
-    arguments = _spell_out_flags([underscored(word) for word in arguments], parser)
-    return _read(parser, config_type, lambda: parser.parse_args(arguments))
+    prog, text = _caller()
+    return Command(options, target, prog, text, recipes)
 
 
-def with_positional(argv: Sequence[str] | None, *fields: str) -> list[str]:
-    """Let the first arguments be given without flags: ``evaluate RUN`` means ``evaluate --checkpoint RUN``."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    count = next((i for i, argument in enumerate(arguments) if argument.startswith("-")), len(arguments))
-    named = zip(fields, arguments[:count], strict=False)
-    flags = [part for field, value in named for part in (f"--{field}", value)]
-    return flags + arguments[min(count, len(fields)) :]
+@dataclass(frozen=True)
+class Subcommands:
+    """Several commands under one name: ``python -m detection.data check ROOT``."""
+
+    prog: str
+    text: str
+    commands: Mapping[str, Command]
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command that the first argument names; returns the exit code."""
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        return guard(lambda: self._run(words))
+
+    def _run(self, words: Sequence[str]) -> int | None:
+        if words and words[0] in self.commands:
+            chosen = self.commands[words[0]]
+            return chosen.run(chosen.read(words[1:]))
+        parser = Parser(prog=self.prog, description=self.text, exit_on_error=False, allow_abbrev=False)
+        choices = parser.add_subcommands(dest="command")
+        for name, command in self.commands.items():
+            choices.add_subcommand(name, command.parser(), help=command.text)
+        try:
+            parser.parse_args(list(words))
+        except ArgumentError as error:
+            raise UserError(explain(str(error), parser)) from error
+        raise AssertionError(words)
 
 
-def from_yaml(config_type: type[T], text: str) -> T:
-    """Read back what :func:`dump` wrote.
+def subcommands(**commands: tuple[type[Any], str]) -> Subcommands:
+    """Declare the calling module as a command with subcommands.
 
-    Raises:
-        UserError: the text does not fit the class.
-
-    Source: jsonargparse.
+    Args:
+        **commands: name -> (dataclass of its options, ``"module:function"``).
     """
-    parser = build_parser(config_type, "", "")
-    return _read(parser, config_type, lambda: parser.parse_string(text))
+    prog, text = _caller()
+    return Subcommands(
+        prog,
+        text,
+        {
+            name: Command(options, target, f"{prog} {name}", (options.__doc__ or "").split("\n")[0])
+            for name, (options, target) in commands.items()
+        },
+    )
 
 
-def _read(parser: ArgumentParser, config_type: type[T], read: Callable[[], Any]) -> T:
-    try:
-        values = parser.instantiate(read())
-    except ArgumentError as error:
-        raise UserError(_explain(str(error), parser)) from error
-    return config_type(**{f.name: values[f.name] for f in fields(config_type)})  # type: ignore[arg-type]
+def _caller() -> tuple[str, str]:
+    """Return the name, as typed, and the docstring of the module that declares a command."""
+    module = sys._getframe(2).f_globals
+    spec = module["__spec__"]
+    name = f"python -m {spec.name.removesuffix('.__main__')}" if spec else Path(module["__file__"]).name
+    return name, module["__doc__"] or ""
 
 
-def dump(config: Any) -> str:
-    """Write a configuration as YAML that :func:`parse` reads back."""
-    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+def list_commands(package: Path) -> int:
+    """Print the commands of a package, found without importing them: its files that declare a ``main``.
+
+    Args:
+        package: its folder.
+
+    Returns:
+        The exit code 0.
+    """
+    found = {path.stem: text for path in sorted(package.glob("*.py")) if (text := _declares_command(path))}
+    width = max(map(len, found), default=0) + len(package.name) + 12
+    print(f"Commands of {package.name}; each has --help.\n")
+    for name, text in found.items():
+        print(f"{f'python -m {package.name}.{name}':{width}} {text}")
+    return 0
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _spell_out_flags(arguments: list[str], parser: ArgumentParser) -> list[str]:
-    """Let ``--resume`` mean ``--resume true``."""
-    switches = {
-        option
-        for action in parser._actions
-        if getattr(action, "_typehint", None) is bool
-        for option in action.option_strings
-    }
-    spelled = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
-        bare = argument in switches and following.startswith("--")
-        spelled.append(f"{argument}=true" if bare else argument)
-    return spelled
-
-
-def underscored(word: str) -> str:
-    """Let ``--batch-size`` mean ``--batch_size``; other words stay as they are."""
-    match = re.fullmatch(r"--([\w.-]+)(=.*)?", word, re.DOTALL)
-    return f"--{match[1].replace('-', '_')}{match[2] or ''}" if match else word
-
-
-def _find_recipes(
-    arguments: list[str], recipes: Path | None, more: Callable[[], Mapping[str, str]] | None
-) -> list[str]:
-    """Replace recipe names by their files or texts."""
-    known = {} if recipes is None else {path.stem: str(path) for path in sorted(recipes.glob("*.yaml"))}
-    found, after_flag = [], False
-    for argument in arguments:
-        flag, equals, value = argument.partition("=")
-        if after_flag or (flag == "--config" and equals):
-            name = value if not after_flag else argument
-            path = _recipe(name, known, more)
-            found.append(path if after_flag else f"--config={path}")
-            after_flag = False
-        else:
-            after_flag = argument == "--config"
-            found.append(argument)
-    return found
-
-
-def _recipe(name: str, known: dict[str, str], more: Callable[[], Mapping[str, str]] | None) -> str:
-    if "\n" in name or Path(name).is_file():
-        return name
-    if name in known:
-        return known[name]
-    generated = {} if more is None else more()
-    if name in generated:
-        return generated[name]
-    if "/" in name and generated:
-        raise UserError(f"no recipe {name!r}{nearest(name, generated)}: give a YAML file or the name of a cell")
-    raise UserError(f"no recipe {name!r}{nearest(name, known)}: give a YAML file, or one of {', '.join(known)}")
-
-
-def _explain(message: str, parser: ArgumentParser) -> str:
-    """Shorten jsonargparse's message and add the nearest field name."""
-    known = [name for name in parser.get_defaults().keys(branches=True)]
-    message = " ".join(line.strip(" -") for line in message.splitlines() if line.strip())
-    unknown = re.search(r"(?:nrecognized arguments: --|Option '|[Kk]ey ')([\w.]+)(?:'? is not|\b)", message)
-    in_group = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message)
-    name = ".".join(in_group.groups()) if in_group else unknown[1] if unknown else ""
-    if name:
-        return f"unknown field {name!r}{nearest(name, known)}; --help lists all of them"
-    return message
+def _declares_command(path: Path) -> str:
+    """Return the first line of a command's docstring; "" for other files."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            called = getattr(node.value.func, "id", "")
+            if called in ("command", "subcommands") and getattr(node.targets[0], "id", "") == "main":
+                return (ast.get_docstring(tree) or "").splitlines()[0]
+    return ""

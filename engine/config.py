@@ -1,28 +1,32 @@
-"""Fields every training command has. Imports nothing heavy: ``--help`` answers at once."""
+"""Options that every training command has. Imports nothing heavy, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+WeightChoice = Literal["auto", "ema", "raw"]
 
 
 @dataclass(frozen=True)
-class Optim:
+class OptimConfig:
     """Optimizer and learning-rate schedule (timm's).
 
     Attributes:
-        name: any timm optimizer; "sgd" has Nesterov momentum, "momentum" has not.
+        name: name of a timm optimizer; "sgd" uses Nesterov momentum, "momentum" does not.
         lr: peak learning rate.
-        momentum: of SGD.
-        weight_decay: L2 coefficient.
-        decay_norm_bias: decay normalisation weights and biases too (the CIFAR and re-ID recipes do).
-        schedule: cosine, multistep, or cosine_7_16 (of UDA and FixMatch: ends at a fifth of the rate).
-        per: the rate changes with every "update", or with every "epoch".
-        milestones: epochs (counted from 1) in which multistep multiplies the rate by gamma.
-        gamma: factor of multistep.
-        warmup_epochs: linear warm-up.
-        warmup_lr: rate at the very start of the warm-up.
-        min_lr: where cosine ends.
-        clip_grad: largest gradient norm; 0 is off.
+        momentum: momentum of SGD.
+        weight_decay: weight-decay coefficient.
+        decay_norm_bias: also decay normalisation weights and biases, as the CIFAR and re-ID recipes do.
+        schedule: learning-rate schedule; cosine_7_16 (UDA, FixMatch) ends at a fifth of the peak rate.
+        per: whether the learning rate changes at every update or at every epoch.
+        milestones: epochs, counted from 1, at which multistep multiplies the rate by gamma, e.g. [150, 225].
+        gamma: factor of the multistep schedule.
+        warmup_epochs: length of the linear warm-up, epochs.
+        warmup_lr: learning rate at the start of the warm-up.
+        min_lr: learning rate at the end of the cosine schedule.
+        clip_grad: largest gradient norm; 0 turns clipping off.
     """
 
     name: str = "sgd"
@@ -30,8 +34,8 @@ class Optim:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     decay_norm_bias: bool = True
-    schedule: str = "cosine"
-    per: str = "update"
+    schedule: Literal["cosine", "multistep", "cosine_7_16"] = "cosine"
+    per: Literal["update", "epoch"] = "update"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
     warmup_epochs: float = 0.0
@@ -41,28 +45,28 @@ class Optim:
 
 
 @dataclass(frozen=True)
-class Run:
-    """How to run: shared by all training commands.
+class TrainingConfig:
+    """How to train; shared by all training commands.
 
     Attributes:
-        output: run folder: resolved config, metrics.jsonl, TensorBoard, last.pth, best.pth.
+        output: run folder, which receives the resolved config, metrics.jsonl, TensorBoard logs and checkpoints.
         epochs: number of passes over the training set.
-        seed: of everything random.
-        resume: go on from last.pth in the run folder.
-        auto_resume: resume where there is a last.pth, else start: for jobs that a queue may restart.
-        overwrite: start anew in a folder that already holds a run.
-        device: auto, cpu, cuda, mps.
-        precision: auto (bf16 on a GPU that has it, else float32), no, bf16, fp16.
-        channels_last: memory layout of images and weights.
-        compile: torch.compile the network.
-        accumulate: batches per optimizer step.
-        ema_decay: decay of the averaged model, buffers included; 0 is off.
-        sync_bn: BatchNorm statistics over all GPUs.
-        save_every: steps between saves within an epoch, beside the one after every epoch; 0 is none.
+        seed: seed of everything random.
+        resume: continue from last.pth in the run folder.
+        auto_resume: continue where there is a last.pth and start otherwise, for jobs that a queue may restart.
+        overwrite: start again in a folder that already holds a run.
+        device: device to train on; auto takes a GPU where there is one.
+        precision: precision of the network; auto takes bf16 on a GPU that has it, and float32 ("no") otherwise.
+        channels_last: keep images and weights in the channels-last memory layout.
+        compile: compile the network with torch.compile.
+        accumulate: number of batches per optimizer update.
+        ema_decay: decay of the averaged model, buffers included; 0 keeps none.
+        sync_bn: compute BatchNorm statistics over all GPUs.
+        save_every: steps between checkpoints within an epoch, besides the one after each epoch; 0 saves none.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
-        max_steps: stop after this many steps; 0 is no limit.
-        log_every: steps between looks at the loss; also where a NaN is noticed.
-        optim: optimizer and schedule.
+        max_steps: stop after this many steps; 0 sets no limit.
+        log_every: steps between updates of the displayed loss, which is also where a NaN is noticed.
+        optim: optimizer and learning-rate schedule.
     """
 
     output: str = "runs/run"
@@ -71,8 +75,8 @@ class Run:
     resume: bool = False
     auto_resume: bool = False
     overwrite: bool = False
-    device: str = "auto"
-    precision: str = "auto"
+    device: Device = "auto"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     channels_last: bool = False
     compile: bool = False
     accumulate: int = 1
@@ -82,4 +86,4 @@ class Run:
     eval_every: int = 1
     max_steps: int = 0
     log_every: int = 10
-    optim: Optim = field(default_factory=Optim)
+    optim: OptimConfig = field(default_factory=OptimConfig)

@@ -1,54 +1,132 @@
-"""What a user can mend is told in one line, with exit code 2."""
+"""A mistake that the user can correct is reported in one line, with exit code 2."""
 
 from __future__ import annotations
 
 import difflib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 TRACEBACK = "KEEPAUGMENT_TRACEBACK"
 
 
 class UserError(ValueError):
-    """Something the user can mend: says what, where and what to do, in one line."""
+    """A mistake that the user can correct: says what is wrong, where, and what to do, in one line."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Give ``" (did you mean 'x'?)"``, or ``""`` when nothing is near."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+def nearest(name: str, known: Iterable[str], prefix: str = "", full: Mapping[str, str] | None = None) -> str:
+    """Return ``" (did you mean 'x'?)"``, or ``""`` when no known name is similar.
+
+    Args:
+        name: as given.
+        known: valid names.
+        prefix: written before the suggestion instead of quotation marks, e.g. ``"--"``.
+        full: known name -> the name to suggest.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    if not close:
+        return ""
+    suggestion = (full or {}).get(close[0], close[0])
+    return f" (did you mean {prefix + suggestion if prefix else repr(suggestion)}?)"
 
 
 def guard(main: Callable[[], int | None]) -> int:
-    """Run a command; turn errors a user can mend into one line on stderr and exit code 2.
+    """Run a command; turn errors that the user can correct into one line on stderr and exit code 2.
 
-    ``ValueError`` and ``OSError`` are such errors throughout the suite. Set ``KEEPAUGMENT_TRACEBACK=1`` to see
-    where they came from. Anything else is a bug and keeps its traceback.
+    Those are :class:`UserError` and ``OSError``. Set ``KEEPAUGMENT_TRACEBACK=1`` to see where one came from. Any
+    other exception is a bug and keeps its traceback.
 
     Args:
         main: the command; returns an exit code or None.
 
     Returns:
-        The exit code: 0, 2 for a user's error, 130 after Ctrl-C, 141 when the output's reader has gone.
+        The exit code: 0, 2 for a user's error, 130 after Ctrl-C, 141 when the reader of the output has gone.
     """
     try:
         return main() or 0
+    except SystemExit as stop:  # --help, --version
+        if not isinstance(stop.code, int | None):
+            raise
+        return stop.code or 0
     except KeyboardInterrupt:
-        print("interrupted; a training goes on from its last checkpoint with --resume", file=sys.stderr)
+        print("interrupted; a training run continues from its last checkpoint with --resume", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         if os.environ.get(TRACEBACK):
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
 
 
-def one_line(error: BaseException) -> str:
-    """Boil an exception down to its message; a data worker's traceback to its last line."""
+@contextmanager
+def as_user_error(where: str = "") -> Iterator[None]:
+    """Turn the ``ValueError`` of a library into a :class:`UserError`, where a user's options reach it.
+
+    Args:
+        where: what the options belong to, e.g. ``"augment"``; written before the message.
+
+    Raises:
+        UserError: the block raised a ``ValueError``.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{where}: {one_line(error)}" if where else one_line(error)) from error
+
+
+def check_ranges(config: Any, prefix: str = "", **limits: tuple[float, float | None]) -> None:
+    """Check that fields of a config are within their ranges.
+
+    Args:
+        config: with the fields.
+        prefix: of their names on the command line, e.g. ``"data."``.
+        limits: field -> (smallest, largest); None: no largest.
+
+    Raises:
+        UserError: a field is out of range or not a number (NaN).
+
+    Example:
+        >>> from engine.config import TrainingConfig
+        >>> check_ranges(TrainingConfig(), epochs=(1, None), ema_decay=(0, 1))
+    """
+    for name, (low, high) in limits.items():
+        value = getattr(config, name)
+        if high is None and not value >= low:
+            raise UserError(f"{prefix}{name} must be at least {low:g}, got {value}")
+        if high is not None and not low <= value <= high:
+            raise UserError(f"{prefix}{name} must be in [{low:g}, {high:g}], got {value}")
+
+
+def check_choices(config: Any, prefix: str = "") -> None:
+    """Check that the fields of a config with a ``Literal`` type hold one of its values, as the command line does.
+
+    Args:
+        config: a dataclass; nested ones are checked too.
+        prefix: of the fields' names on the command line, e.g. ``"data."``.
+
+    Raises:
+        UserError: a field holds another value.
+    """
+    hints = get_type_hints(type(config))
+    for field in fields(config):
+        value, choices = getattr(config, field.name), get_args(hints[field.name])
+        if is_dataclass(value):
+            check_choices(value, f"{prefix}{field.name}.")
+        elif get_origin(hints[field.name]) is Literal and value not in choices:
+            known = ", ".join(map(str, choices))
+            raise UserError(f"{prefix}{field.name} must be one of {known}, got {value!r}")
+
+
+def one_line(error: BaseException | str) -> str:
+    """Reduce an exception to its message in one line; a data worker's traceback to its last line."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from engine.errors import UserError
@@ -122,3 +123,19 @@ def in_order(indices: Sequence[int], batch_size: int) -> BatchPlan:
     """Plan one pass in the given order, the last batch included: for evaluation."""
     batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
     return lambda epoch: batches
+
+
+def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
+    """Move the tensors of each batch (a tensor, tuple, list or dict of them) without waiting."""
+    for batch in batches:
+        yield _move(batch, device)
+
+
+def _move(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: _move(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return [_move(value, device) for value in batch]
+    return batch

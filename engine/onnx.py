@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from engine.checkpoint import replacing
 from engine.errors import UserError
+from engine.files import replacing
 
 
 def checked_onnx(

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
 
 
-class Meter:
+class Throughput:
     """Count images and the time spent waiting for them."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Meter:
         return self.waited / max(self.seconds, 1e-9)
 
 
-class Line:
+class ProgressLine:
     """The progress line of a whole run, on the main process.
 
     Args:
@@ -74,7 +74,7 @@ class Line:
         )
         self.task = self.progress.add_task("training", total=total, completed=done, text="")
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> ProgressLine:
         self.progress.start()
         return self
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from engine import checkpoint
 from engine.errors import UserError, one_line
+from engine.job import Job
 from engine.means import Means
 from engine.run_folder import RunFolder, provenance
 from engine.seed import random_state, restore_random_state
 from engine.setup import Engine
 
-if TYPE_CHECKING:
-    from engine.loop import Job
-
 
 @dataclass
-class Position:
+class TrainPosition:
     """Where a run stands.
 
     Attributes:
@@ -40,7 +38,7 @@ class Position:
 
 
 def save_state(
-    engine: Engine, job: Job, folder: RunFolder, position: Position, means: Means, row: dict[str, Any] | None
+    engine: Engine, job: Job, folder: RunFolder, position: TrainPosition, means: Means, row: dict[str, Any] | None
 ) -> None:
     """Write last.pth, and before it best.pth when the headline has risen.
 
@@ -84,7 +82,7 @@ def save_state(
     checkpoint.save({**weights, "resume": resume}, folder.last)
 
 
-def load_state(engine: Engine, folder: RunFolder, means: Means) -> Position:
+def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition:
     """Put everything back as :func:`save_state` left it.
 
     Raises:
@@ -112,7 +110,7 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> Position:
     if rank < len(saved["ranks"]):  # with more processes than before, the new ones keep their own seeds
         restore_random_state(saved["ranks"][rank], engine.generators)
         means.restore(saved["ranks"][rank]["means"], engine.accelerator.device)
-    position = Position(**saved["position"])
+    position = TrainPosition(**saved["position"])
     folder.keep_until(position.epoch)
     return position
 

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
-from engine import checkpoint
-from engine.command import dump
-from engine.config import Run
+from engine.config import TrainingConfig
 from engine.errors import UserError
+from engine.files import replacing, write_json
 from engine.metrics_log import METRICS, read_rows
+from engine.parser import dump
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "keepaugment")
 
@@ -35,7 +36,9 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path, self.writes, self.resumes = path, writes, False
         self._board: Any = None
-        self._postponed: Run | None = None  # until the first step: an older run survives what fails before it
+        self._postponed: TrainingConfig | None = (
+            None  # until the first step: an older run survives what fails before it
+        )
         self._kept_epochs = 0
 
     @property
@@ -48,7 +51,7 @@ class RunFolder:
         """The checkpoint of the best evaluation, weights only."""
         return self.path / "best.pth"
 
-    def open(self, config: Run) -> None:
+    def open(self, config: TrainingConfig) -> None:
         """Create the folder, or decide that the run in it resumes.
 
         Raises:
@@ -85,7 +88,7 @@ class RunFolder:
             for stale in (self.last, self.best):
                 stale.unlink(missing_ok=True)
         (self.path / "config.yaml").write_text(dump(config))
-        (self.path / "run.json").write_text(json.dumps(provenance(), indent=1) + "\n")
+        write_json(provenance(), self.path / "run.json")
 
     def log(self, row: dict[str, float | int | str], step: int) -> None:
         """Append one row to metrics.jsonl (strict JSON: NaN becomes null) and TensorBoard."""
@@ -96,8 +99,6 @@ class RunFolder:
         with (self.path / METRICS).open("a") as file:
             file.write(json.dumps(clean) + "\n")
         if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
             self._board = SummaryWriter(str(self.path / "tensorboard"))
         for name, value in clean.items():
             if isinstance(value, int | float):
@@ -112,7 +113,7 @@ class RunFolder:
         """Forget rows of epochs that a resumed run does again."""
         if self.writes:
             rows = [row for row in self.rows() if row["epoch"] <= epoch]
-            with checkpoint.replacing(self.path / METRICS) as file:
+            with replacing(self.path / METRICS) as file:
                 file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 

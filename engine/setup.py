@@ -15,13 +15,9 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from engine.config import Optim, Run
-from engine.errors import UserError
-from engine.ranges import within
+from engine.config import OptimConfig, TrainingConfig
+from engine.errors import UserError, check_ranges
 from engine.schedule import build_scheduler
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("auto", "no", "bf16", "fp16")
 
 
 @dataclass
@@ -94,15 +90,15 @@ class Engine:
             self.ema.update(self.bare, step=count)
 
 
-def build_accelerator(config: Run) -> Accelerator:
+def build_accelerator(config: TrainingConfig) -> Accelerator:
     """Find the devices and the precision.
 
     Raises:
-        UserError: a device or precision that is unknown or not here, or a number of the run out of range.
+        UserError: a device that this machine lacks, or an option out of range.
 
     Source: accelerate.
     """
-    within(
+    check_ranges(
         config,
         epochs=(1, None),
         accumulate=(1, None),
@@ -112,12 +108,12 @@ def build_accelerator(config: Run) -> Accelerator:
         max_steps=(0, None),
         ema_decay=(0, 1),
     )
-    within(config.optim, "optim.", lr=(0, None), momentum=(0, 1), weight_decay=(0, None), clip_grad=(0, None))
-    _one_of(config.device, DEVICES, "device")
-    _one_of(config.precision, PRECISIONS, "precision")
+    check_ranges(
+        config.optim, "optim.", lr=(0, None), momentum=(0, 1), weight_decay=(0, None), clip_grad=(0, None)
+    )
     for name, there in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
         if config.device == name and not there:
-            raise UserError(f"device: {name} was asked for but this machine has none: use --device auto")
+            raise UserError(f"device: this machine has no {name} device: use --device auto")
     precision = config.precision
     if precision == "auto":
         fast = config.device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -130,7 +126,7 @@ def build_accelerator(config: Run) -> Accelerator:
 
 
 def build_engine(
-    config: Run,
+    config: TrainingConfig,
     accelerator: Accelerator,
     model: nn.Module,
     batches_per_epoch: int,
@@ -175,10 +171,10 @@ def build_engine(
     )
 
 
-def _optimizer(optim: Optim, model: nn.Module, own: Sequence[nn.Parameter] | None) -> torch.optim.Optimizer:
+def _optimizer(optim: OptimConfig, model: nn.Module, own: Sequence[nn.Parameter] | None) -> torch.optim.Optimizer:
     target = model if own is None else list(own)
     try:
-        made: torch.optim.Optimizer = create_optimizer_v2(
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(
             target,
             opt=optim.name,
             lr=optim.lr,
@@ -188,9 +184,4 @@ def _optimizer(optim: Optim, model: nn.Module, own: Sequence[nn.Parameter] | Non
         )
     except (ValueError, AssertionError, KeyError) as error:
         raise UserError(f"optim.name: {error}") from error
-    return made
-
-
-def _one_of(value: str, known: Sequence[str], what: str) -> None:
-    if value not in known:
-        raise UserError(f"{what} must be one of {', '.join(known)}, got {value!r}")
+    return optimizer

@@ -97,19 +97,21 @@ def read_table(path: Path, program: str) -> list[Cell]:
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML: {one_line(error)}") from error
+        raise UserError(f"{path} is not valid YAML: {one_line(error)}") from error
     try:
         return _cells(path, program, content)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} is no table: a block, row, column or number is not where it belongs") from error
+        raise UserError(
+            f"{path} is not a table: a block, row, column or number is not where it belongs"
+        ) from error
 
 
 def _cells(path: Path, program: str, content: Any) -> list[Cell]:
     """Read the content of a grid file."""
     if not isinstance(content, dict) or "blocks" not in content or set(content) - FIELDS:
-        raise UserError(f"{path} is no table: expected {', '.join(sorted(FIELDS))}")
+        raise UserError(f"{path} is not a table: expected {', '.join(sorted(FIELDS))}")
     if content.get("metric", "top1") not in METRICS:
         raise UserError(f"{path}: metric must be one of {', '.join(METRICS)}, got {content['metric']!r}")
     cells: list[Cell] = []

@@ -16,44 +16,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.command import parse
-from engine.errors import UserError, guard
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from engine.errors import UserError
+from engine.files import check_targets, write_json
 from engine.metrics_log import median_of_last, read_rows
 from experiments.grid import Cell, Grid, select
+from experiments.options import ReproduceOptions
+from experiments.statistics import mean_std
 
 FREE = ("output", "resume", "auto_resume", "overwrite", "device", "log_every", "save_every", "seed")
 FREE_DATA = ("root", "workers", "eval_batch_size", "resident")
-
-
-@dataclass(frozen=True)
-class ReproduceConfig:
-    """Run what is missing of a table of the paper, and print it beside ours.
-
-    Attributes:
-        table: which one, see --list, e.g. 2; or a YAML file of your own. "" with --list shows all.
-        cell: only these cells: names or patterns, e.g. "keepcutout-*,cutout-l16".
-        seeds: which ones: 0-4, or 0,2; "" as many as the paper has.
-        root: folder of the data.
-        runs: folder of the run folders.
-        list: show the cells, one line each, and run nothing.
-        show: print the cells' recipes and run nothing.
-        launcher: how a module is started, e.g. "torchrun --nproc_per_node 8 -m"; "" is this Python.
-        options: more flags for the training, e.g. "--epochs 2 --data.workers 8".
-        jobs: runs at a time.
-        json_file: also write all numbers here.
-    """
-
-    table: str = ""
-    cell: str = ""
-    seeds: str = ""
-    root: str = ""
-    runs: str = "runs"
-    list: bool = False
-    show: bool = False
-    launcher: str = ""
-    options: str = ""
-    jobs: int = 1
-    json_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,7 @@ class Suite:
 
     Attributes:
         grid: its tables.
-        read: command line of its training -> config.
+        read: command line of its training -> options.
         columns: title -> number of a cell to print beside the accuracies: a log's name, or "median".
     """
 
@@ -88,31 +63,12 @@ class Suite:
     columns: Mapping[str, str]
 
 
-def command_line(suite: Suite, argv: Sequence[str] | None, prog: str, description: str) -> int:
-    """Read a command line and reproduce.
-
-    Args:
-        suite: what can be trained.
-        argv: of the command; None: of the process.
-        prog: name in messages.
-        description: for ``--help``.
-
-    Returns:
-        The exit code.
-    """
-
-    def command() -> int:
-        return reproduce(suite, parse(ReproduceConfig, argv, prog=prog, description=description))
-
-    return guard(command)
-
-
-def reproduce(suite: Suite, config: ReproduceConfig) -> int:
+def reproduce(suite: Suite, options: ReproduceOptions) -> int:
     """Run what is missing and print the table.
 
     Args:
         suite: what can be trained.
-        config: of the command.
+        options: of the command.
 
     Returns:
         0, or 1 when a run failed.
@@ -120,80 +76,76 @@ def reproduce(suite: Suite, config: ReproduceConfig) -> int:
     Raises:
         UserError: unknown table, cell or seeds; a finished run of another configuration in the way.
     """
-    if not config.table and not (config.list or config.show):
-        raise UserError("table: say which, e.g. --table 2; --list shows all cells")
-    cells = select(suite.grid.find(config.table) if config.table else list(suite.grid.cells), config.cell)
-    if config.show:
+    if not options.table and not (options.list or options.show):
+        raise UserError("table: choose one, e.g. --table 2; --list shows all cells")
+    cells = select(suite.grid.find(options.table) if options.table else list(suite.grid.cells), options.cell)
+    if options.show:
         print("\n".join(cell.recipe() for cell in cells))
         return 0
-    homes = {cell.name: Path(config.runs) / suite.grid.home(cell) for cell in cells}
-    runs = {cell.name: [homes[cell.name] / f"seed{seed}" for seed in _seeds(config, cell)] for cell in cells}
-    if config.list:
+    homes = {cell.name: Path(options.runs) / suite.grid.home(cell) for cell in cells}
+    runs = {cell.name: [homes[cell.name] / f"seed{seed}" for seed in _seeds(options, cell)] for cell in cells}
+    if options.list:
         for cell in cells:
             done = sum(is_finished(folder) for folder in runs[cell.name])
             print(f"{cell.name:64} paper {cell.paper or '-':9} {done}/{len(runs[cell.name])} runs")
         return 0
-    if config.json_file:
-        from engine.checkpoint import check_target
-
-        check_target(Path(config.json_file))
-    failed = _run_missing(suite, config, cells, homes)
+    if options.json_file:
+        check_targets(options.json_file)
+    failed = _run_missing(suite, options, cells, homes)
     results = {cell.name: collect(cell, runs[cell.name]) for cell in cells}
     print_table(cells, results, suite.columns)
-    if config.json_file:
+    if options.json_file:
         first = next((f for cell in cells for f in runs[cell.name] if is_finished(f)), None)
-        write_json(config, cells, results, first, Path(config.json_file))
+        write_table(options, cells, results, first)
     return int(failed)
 
 
-def _seeds(config: ReproduceConfig, cell: Cell) -> list[int]:
+def _seeds(options: ReproduceOptions, cell: Cell) -> list[int]:
     """Read ``0-4`` or ``0,2``."""
-    if not config.seeds:
+    if not options.seeds:
         return list(range(cell.seeds))
     try:
-        ends = [[int(end) for end in part.split("-", 1)] for part in config.seeds.split(",")]
+        ends = [[int(end) for end in part.split("-", 1)] for part in options.seeds.split(",")]
         found = sorted({seed for part in ends for seed in range(part[0], min(part[-1], part[0] + 999) + 1)})
     except ValueError as error:
-        raise UserError(f"seeds must look like 0-4 or 0,2, got {config.seeds!r}") from error
+        raise UserError(f"seeds must look like 0-4 or 0,2, got {options.seeds!r}") from error
     if not found:
-        raise UserError(f"seeds must look like 0-4 or 0,2, got {config.seeds!r}")
+        raise UserError(f"seeds must look like 0-4 or 0,2, got {options.seeds!r}")
     return found
 
 
 def is_finished(folder: Path) -> bool:
     """Whether a run folder holds a run that reached its last epoch."""
-    import yaml
-
     rows = read_rows(folder)
-    made = folder / "config.yaml"
-    if not rows or not made.is_file():
+    config = folder / "config.yaml"
+    if not rows or not config.is_file():
         return False
-    recorded = yaml.safe_load(made.read_text())
+    recorded = yaml.safe_load(config.read_text())
     cut_short = recorded["max_steps"] and rows[-1]["step"] >= recorded["max_steps"]
     return "top1" in rows[-1] and bool(rows[-1]["epoch"] >= recorded["epochs"] or cut_short)
 
 
-def _run_missing(suite: Suite, config: ReproduceConfig, cells: list[Cell], homes: Mapping[str, Path]) -> bool:
+def _run_missing(suite: Suite, options: ReproduceOptions, cells: list[Cell], homes: Mapping[str, Path]) -> bool:
     """Start one process per missing run; True when any failed."""
     todo: dict[Path, list[str]] = {}
     for cell in cells:
-        for seed in _seeds(config, cell):
+        for seed in _seeds(options, cell):
             folder = homes[cell.name] / f"seed{seed}"
-            arguments = [*_arguments(suite, config, cell), "--seed", str(seed), "--output", str(folder)]
+            arguments = [*_arguments(suite, options, cell), "--seed", str(seed), "--output", str(folder)]
             if is_finished(folder):
                 _check_same(suite, folder, arguments)
             else:
                 todo[folder] = arguments
-    if todo and not config.root:
+    if todo and not options.root:
         raise UserError(f"root: {len(todo)} runs are missing; give the folder of the data to run them")
-    starter = shlex.split(config.launcher) if config.launcher else [sys.executable, "-m"]
+    starter = shlex.split(options.launcher) if options.launcher else [sys.executable, "-m"]
 
     def run(folder: Path) -> int:
         print(f"running {folder}", file=sys.stderr)
         command = [*starter, suite.grid.program, *todo[folder], "--auto_resume"]
         return subprocess.run(command, check=False, stdout=sys.stderr).returncode
 
-    with ThreadPoolExecutor(max(1, config.jobs)) as pool:
+    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
         codes = list(pool.map(run, todo))
     for folder, code in zip(todo, codes, strict=True):
         if code:
@@ -201,17 +153,15 @@ def _run_missing(suite: Suite, config: ReproduceConfig, cells: list[Cell], homes
     return any(codes)
 
 
-def _arguments(suite: Suite, config: ReproduceConfig, cell: Cell) -> list[str]:
+def _arguments(suite: Suite, options: ReproduceOptions, cell: Cell) -> list[str]:
     """Flags of the training for a cell."""
     name = cell.name if cell in suite.grid.cells else cell.recipe()
-    root = ["--data.root", config.root] if config.root else []
-    return ["--config", name, *root, *shlex.split(config.options)]
+    root = ["--data.root", options.root] if options.root else []
+    return ["--config", name, *root, *shlex.split(options.options)]
 
 
 def _check_same(suite: Suite, folder: Path, arguments: list[str]) -> None:
     """Refuse to count a run of another configuration."""
-    import yaml
-
     wanted = _comparable(asdict(suite.read(arguments)))
     recorded = _comparable(yaml.safe_load((folder / "config.yaml").read_text()))
     differing = [
@@ -258,19 +208,6 @@ def collect(cell: Cell, folders: Sequence[Path]) -> Result:
     return Result(last, best, tuple(value for value in middle if value is not None), logs)
 
 
-def spread(values: Sequence[float]) -> str:
-    """Write mean and standard deviation: ``95.61 ± 0.08``; "-" when there is no value.
-
-    Example:
-        >>> spread([95.0, 96.0])
-        '95.50 ± 0.71'
-    """
-    if not values:
-        return "-"
-    mean = f"{statistics.fmean(values):.2f}"
-    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
-
-
 def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[str, str]) -> None:
     """Print one line a cell: the paper's number, ours after the last and of the best epoch, seeds, and more.
 
@@ -279,20 +216,17 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
         results: by the cells' names.
         columns: see :class:`Suite`.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(title=cells[0].title)
     for name in ("cell", "paper", "ours, last", "ours, best", "seeds", *columns):
         table.add_column(name, no_wrap=True)
     for cell in cells:
         result = results[cell.name]
-        logs = {name: f"{value:.3f}" for name, value in result.logs.items()} | {"median": spread(result.median)}
+        logs = {name: f"{value:.3f}" for name, value in result.logs.items()} | {"median": mean_std(result.median)}
         table.add_row(
             ", ".join(filter(None, (cell.row, cell.column))),
             cell.paper or "-",
-            spread(result.last),
-            spread(result.best),
+            mean_std(result.last),
+            mean_std(result.best),
             str(len(result.last)),
             *(logs.get(name, "-") for name in columns.values()),
         )
@@ -300,14 +234,12 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
     Console(width=max(Console().width, natural)).print(table)
 
 
-def write_json(
-    config: ReproduceConfig, cells: list[Cell], results: dict[str, Result], run: Path | None, path: Path
+def write_table(
+    options: ReproduceOptions, cells: list[Cell], results: dict[str, Result], run: Path | None
 ) -> None:
     """Write all numbers with the versions that made them, as a run recorded them; names no folder."""
-    from engine.checkpoint import replacing
-
-    made = {} if run is None else json.loads((run / "run.json").read_text())
-    made.pop("command", None)
+    versions = {} if run is None else json.loads((run / "run.json").read_text())
+    versions.pop("command", None)
     rows = [
         {
             "cell": cell.name,
@@ -318,11 +250,9 @@ def write_json(
             "last": results[cell.name].last,
             "best": results[cell.name].best,
             "median_last20": results[cell.name].median,
-            "last_mean_std": spread(results[cell.name].last),
+            "last_mean_std": mean_std(results[cell.name].last),
             "logs": results[cell.name].logs,
         }
         for cell in cells
     ]
-    content = {"table": cells[0].title, "options": config.options, "cells": rows, **made}
-    with replacing(path) as file:
-        file.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_json({"table": cells[0].title, "options": options.options, "cells": rows, **versions}, options.json_file)

@@ -14,8 +14,9 @@ from torchvision.datasets import CIFAR10, ImageFolder
 
 from engine.errors import UserError
 from engine.progress import tracked
-from imagesets.demo import ensure
-from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, read_rgb
+from imagesets.demo.make import ensure
+from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
+from imagesets.readers import read_rgb
 
 CIFAR_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
 CIFAR_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
@@ -23,7 +24,7 @@ VALIDATION_NAMES = ("val", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSet:
     """An opened data set.
 
     Attributes:
@@ -54,15 +55,15 @@ class Records(Dataset[Any]):
         return len(self.labels)
 
 
-def _demo(root: Path) -> Source:
+def _demo(root: Path) -> ImageSet:
     return _folder(ensure(None if root == Path() else root) / "classification")
 
 
-def _few_labels(root: Path) -> Source:
+def _few_labels(root: Path) -> ImageSet:
     return _folder(ensure(None if root == Path() else root) / "few_labels")
 
 
-def _folder(root: Path) -> Source:
+def _folder(root: Path) -> ImageSet:
     val = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
     if not (root / "train").is_dir() or val is None:
         raise UserError(
@@ -74,7 +75,7 @@ def _folder(root: Path) -> Source:
     if first != second:
         only = sorted(first ^ second)
         raise UserError(f"data.root: {root} has classes that only one part has: {', '.join(only[:5])}")
-    return Source(parts[0], parts[1], tuple(parts[0].classes), IMAGENET_MEAN, IMAGENET_STD)
+    return ImageSet(parts[0], parts[1], tuple(parts[0].classes), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _image_folder(path: Path) -> ImageFolder:
@@ -84,22 +85,22 @@ def _image_folder(path: Path) -> ImageFolder:
         raise UserError(f"data.root: {error}") from error
 
 
-def _cifar10(root: Path) -> Source:
+def _cifar10(root: Path) -> ImageSet:
     if (root / "cifar-10-batches-bin").is_dir():
         files = sorted((root / "cifar-10-batches-bin").glob("data_batch_*.bin"))
         train, val = _binary(files), _binary([root / "cifar-10-batches-bin" / "test_batch.bin"])
         names = tuple((root / "cifar-10-batches-bin" / "batches.meta.txt").read_text().split())
-        return Source(train, val, names, CIFAR_MEAN, CIFAR_STD)
+        return ImageSet(train, val, names, CIFAR_MEAN, CIFAR_STD)
     if (root / "cifar-10-batches-py").is_dir():
         try:
             sets = [CIFAR10(str(root), train=part) for part in (True, False)]
         except (RuntimeError, OSError, ValueError, LookupError) as error:
             raise UserError(f"data.root: {root}/cifar-10-batches-py is damaged or not complete") from error
         records = [Records(part.data, part.targets) for part in sets]
-        return Source(records[0], records[1], tuple(sets[0].classes), CIFAR_MEAN, CIFAR_STD)
+        return ImageSet(records[0], records[1], tuple(sets[0].classes), CIFAR_MEAN, CIFAR_STD)
     if (root / "train").is_dir():
         source = _folder(root)
-        return Source(source.train, source.val, source.classes, CIFAR_MEAN, CIFAR_STD)
+        return ImageSet(source.train, source.val, source.classes, CIFAR_MEAN, CIFAR_STD)
     raise UserError(
         f"data.root: {root.resolve()} holds no CIFAR-10: expected cifar-10-batches-py/, cifar-10-batches-bin/, "
         "or train/ and test/ with one folder per class"
@@ -113,7 +114,7 @@ def _binary(files: list[Path]) -> Records:
     content = [np.fromfile(file, np.uint8) for file in files]
     for file, part in zip(files, content, strict=True):
         if len(part) % 3073:
-            raise UserError(f"{file} is truncated: {len(part)} bytes are no multiple of 3,073")
+            raise UserError(f"{file} is truncated: {len(part)} bytes are not a multiple of 3,073")
     rows = np.concatenate(content).reshape(-1, 3073)
     if rows[:, 0].max() > 9:
         raise UserError(f"{files[0].parent} holds the label {rows[:, 0].max()}: is it another data set?")
@@ -121,7 +122,7 @@ def _binary(files: list[Path]) -> Records:
     return Records(np.ascontiguousarray(images), rows[:, 0].astype(int).tolist())
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {
+OPENERS: dict[str, Callable[[Path], ImageSet]] = {
     "demo": _demo,
     "demo_few_labels": _few_labels,
     "cifar10": _cifar10,

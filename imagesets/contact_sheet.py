@@ -1,46 +1,51 @@
-"""Cells and sheets of pictures: images, maps, boxes. Imports Pillow and torch when called."""
+"""Contact sheets: images, saliency maps and boxes laid out in rows, with titles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from PIL import Image
-    from torch import Tensor
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import draw_bounding_boxes, make_grid
 
-GAP = 6
+from engine.errors import UserError
+from engine.files import replacing
+
+GAP, DPI = 6, 100
 Colour = tuple[int, int, int]
 
 
-def picture(image_CHW: Tensor, size: tuple[int, int]) -> Image.Image:
+def picture(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
     """Make a cell of an image.
 
     Args:
         image_CHW: uint8 RGB.
         size: (width, height) of the cell, pixels.
+
+    Returns:
+        cell_3HW: uint8 on the CPU, enlarged without interpolation.
     """
-    from PIL import Image
-
-    cell = Image.fromarray(image_CHW.permute(1, 2, 0).cpu().numpy())
-    return cell.resize(size, Image.Resampling.NEAREST)
+    return F.interpolate(image_CHW[None].cpu(), size[::-1], mode="nearest")[0]
 
 
-def heat(map_HW: Tensor, size: tuple[int, int]) -> Image.Image:
-    """Make a cell of the square root of a map: saliency spans orders of magnitude.
+def heat(map_HW: Tensor, size: tuple[int, int]) -> Tensor:
+    """Make a grey cell of the square root of a map, as saliency spans orders of magnitude.
 
     Args:
         map_HW: not negative.
         size: (width, height) of the cell, pixels.
     """
-    import torch
-
     root_HW = (map_HW / map_HW.max().clamp_min(1e-12)).sqrt()
     return picture((root_HW * 255).to(torch.uint8)[None].expand(3, -1, -1), size)
 
 
-def boxed(image_CHW: Tensor, size: tuple[int, int], boxes: Sequence[tuple[Any, Colour]]) -> Image.Image:
+def boxed(image_CHW: Tensor, size: tuple[int, int], boxes: Sequence[tuple[Tensor, Colour]]) -> Tensor:
     """Make a cell of an image with boxes drawn on it.
 
     Args:
@@ -48,37 +53,75 @@ def boxed(image_CHW: Tensor, size: tuple[int, int], boxes: Sequence[tuple[Any, C
         size: (width, height) of the cell, pixels.
         boxes: (box_4, colour); ``(y0, x0, y1, x1)``, half-open, pixels of the image; empty ones are not drawn.
     """
-    from PIL import ImageDraw
-
-    cell, (height, width) = picture(image_CHW, size), image_CHW.shape[-2:]
-    down, across = size[1] / height, size[0] / width
+    cell_3HW, (height, width) = picture(image_CHW, size), image_CHW.shape[-2:]
+    scale_4 = torch.tensor([size[1] / height, size[0] / width] * 2)
     for box_4, colour in boxes:
-        y0, x0, y1, x1 = (int(v * s) for v, s in zip(box_4.tolist(), (down, across) * 2, strict=True))
+        y0, x0, y1, x1 = (box_4.cpu() * scale_4).int().tolist()
         if y1 > y0 and x1 > x0:
-            ImageDraw.Draw(cell).rectangle((x0, y0, x1 - 1, y1 - 1), outline=colour, width=3)
-    return cell
+            corners_14 = torch.tensor([[x0, y0, x1 - 1, y1 - 1]])
+            cell_3HW = draw_bounding_boxes(cell_3HW, corners_14, colors=[colour], width=3)
+    return cell_3HW
 
 
-def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str] = (), label: int = 0) -> Image.Image:
-    """Lay cells of one size out, a row a list.
+def framed(image_CHW: Tensor, colour: Colour, width: int = 4) -> Tensor:
+    """Put an image into a frame of one colour.
 
     Args:
-        rows: cells.
-        titles: of the rows, written at their left.
-        label: width of the titles' column, pixels.
+        image_CHW: uint8 RGB.
+        colour: RGB, 0 to 255.
+        width: of the frame, pixels.
     """
-    from PIL import Image, ImageDraw
+    height, across = (length + 2 * width for length in image_CHW.shape[-2:])
+    frame_3HW = torch.tensor(colour, dtype=torch.uint8).view(3, 1, 1).repeat(1, height, across)
+    frame_3HW[:, width:-width, width:-width] = image_CHW
+    return frame_3HW
 
-    width, height = rows[0][0].width + GAP, rows[0][0].height + GAP
+
+def sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str] = ()) -> Image.Image:
+    """Lay cells out, one row per list; smaller cells get a white margin.
+
+    Args:
+        rows: cells, uint8 3 x H x W.
+        titles: of the rows, written to their left.
+    """
     columns = max(len(row) for row in rows)
-    whole = Image.new("RGB", (label + columns * width + GAP, len(rows) * height + GAP), "white")
-    for index, row in enumerate(rows):
-        top = GAP + index * height
-        if titles:
-            ImageDraw.Draw(whole).text((GAP, top + height // 2 - 9), titles[index], fill="black")
-        for column, cell in enumerate(row):
-            whole.paste(cell, (label + GAP + column * width, top))
-    return whole
+    height, width = (max(cell.shape[axis] for row in rows for cell in row) for axis in (1, 2))
+    cells = [cell for row in rows for cell in [*row, *[torch.empty(3, 0, 0).byte()] * (columns - len(row))]]
+    padded = [F.pad(c, (0, width - c.shape[2], 0, height - c.shape[1]), value=255) for c in cells]
+    grid_3HW = make_grid(torch.stack(padded), nrow=columns, padding=GAP, pad_value=255)
+    pixels_HW3 = grid_3HW.permute(1, 2, 0).numpy()
+    return _with_titles(pixels_HW3, titles) if titles else Image.fromarray(pixels_HW3)
+
+
+def _with_titles(pixels_HW3: np.ndarray, titles: Sequence[str]) -> Image.Image:
+    height, width = pixels_HW3.shape[:2]
+    margin = 20 + 8 * max(map(len, titles))
+    figure = Figure(figsize=((width + margin) / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((margin / (width + margin), 0, width / (width + margin), 1))
+    axes.imshow(pixels_HW3, aspect="auto", interpolation="none")
+    axes.set_axis_off()
+    for index, title in enumerate(titles):
+        y = 1 - (index + 0.5) / len(titles)
+        figure.text(8 / (width + margin), y, title, va="center", fontsize=9)
+    return render(figure)
+
+
+def render(figure: Figure) -> Image.Image:
+    """Turn a matplotlib figure into an RGB image."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def check_picture_name(path: str | Path) -> None:
+    """Check that a picture could be written under a name, before the work that draws it.
+
+    Raises:
+        UserError: no picture format has its suffix.
+    """
+    suffix = Path(path).suffix
+    if Image.registered_extensions().get(suffix.lower()) not in Image.SAVE:  # Pillow reads more than it writes
+        raise UserError(f"{path}: no picture format has the suffix {suffix!r}: use .png or .jpg")
 
 
 def save_picture(image: Image.Image, path: Path) -> None:
@@ -86,18 +129,11 @@ def save_picture(image: Image.Image, path: Path) -> None:
 
     Args:
         image: the picture.
-        path: .png, .jpg or another suffix that Pillow knows.
+        path: .png, .jpg or another suffix that Pillow can write.
 
     Raises:
         UserError: unknown suffix, or the picture cannot be encoded or written.
     """
-    from PIL import Image
-
-    from engine.checkpoint import replacing
-    from engine.errors import UserError
-
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:  # Pillow reads more formats than it writes
-        raise UserError(f"{path}: no picture format has the suffix {path.suffix!r}: .png, .jpg")
+    check_picture_name(path)
     with replacing(path) as file:
-        image.save(file, kind)
+        image.save(file, Image.registered_extensions()[path.suffix.lower()])

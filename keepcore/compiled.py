@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -38,8 +38,6 @@ def compiled_logits(model: nn.Module) -> LogitsFn:
 
 
 def _compile(model: nn.Module) -> LogitsFn:
-    from weakref import ref
-
     reference = ref(model)
 
     def forward(state: dict[str, Tensor], images_BCHW: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""One augmentation as plain values. Imports nothing, so that command lines answer ``--help`` at once."""
+"""One augmentation as plain values. Imports nothing heavy, so that command lines answer ``--help`` at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -10,44 +11,46 @@ class KeepConfig:
     """One augmentation and its saliency, as plain values.
 
     Attributes:
-        op: cutout, erasing, cutmix or paste.
-        selective: choose the region by saliency; False is the plain augmentation from the same draws.
-        shuffled: give each image the box chosen for another one: a control with equal areas and positions.
-        quantile: tau in [0, 1].
-        length: side of the region for cutout and paste: pixels (int) or a fraction (float); (height, width).
-        prob: chance that the operation fires.
-        score: whose gradient: label, max or loss.
+        op: operation; the commands take "none" to turn it off.
+        selective: choose the region by saliency; false gives the plain augmentation from the same draws.
+        shuffled: give each image the box chosen for another image, a control with the same areas and positions.
+        quantile: threshold tau of the selection as a quantile of the candidate boxes' scores, in [0, 1].
+        length: side of the region of cutout and paste; pixels (16), a fraction of the side (0.5), or
+            [height, width] in pixels.
+        prob: probability that the operation is applied.
+        score: output whose gradient is the saliency; the label's logit, the largest logit, or the loss.
         scale: resolution of the saliency pass relative to the image; 0.5 is the paper's low resolution.
-        head: full, early (the model must be an EarlyHead), or compiled (full, through torch.compile).
-        bn: eval, batch_nostats or train.
-        border: inside or clip; "" takes the operation's default.
-        reduce: sum or mean.
-        fill: constant, mean or noise.
-        fill_value: the constant, one number or one per channel.
-        alpha: CutMix's Beta parameter.
-        per: CutMix draws its size per batch or per image.
-        area: Random Erasing's range of area shares.
-        aspect: Random Erasing's range of height / width.
-        log_aspect: draw the aspect log-uniformly.
-        tries: Random Erasing's proposals per image.
+        head: part of the network that the saliency pass runs through; early needs a model with an early head,
+            compiled is the full network through torch.compile.
+        bn: mode of BatchNorm during the saliency pass.
+        border: whether boxes stay inside the image or are clipped at its border; "" takes the operation's default.
+        reduce: whether a box is scored by the sum or by the mean of its saliency.
+        fill: content of cut regions; a constant, the image's mean colour, or normal noise.
+        fill_value: constant fill, one number or one per channel, in normalised units.
+        alpha: parameter of CutMix's Beta distribution.
+        per: whether CutMix draws its size once per batch or for each image.
+        area: range of Random Erasing's area as a fraction of the image, e.g. [0.02, 0.33].
+        aspect: range of Random Erasing's height divided by width, e.g. [0.3, 3.3].
+        log_aspect: draw Random Erasing's aspect log-uniformly instead of uniformly.
+        tries: number of sizes that Random Erasing proposes per image.
     """
 
-    op: str = "cutout"
+    op: Literal["none", "cutout", "erasing", "cutmix", "paste"] = "cutout"
     selective: bool = True
     shuffled: bool = False
     quantile: float = 0.6
     length: int | float | tuple[int, int] = 16
     prob: float = 1.0
-    score: str = "label"
+    score: Literal["label", "max", "loss"] = "label"
     scale: float = 1.0
-    head: str = "full"
-    bn: str = "eval"
-    border: str = ""
-    reduce: str = "sum"
-    fill: str = "constant"
+    head: Literal["full", "early", "compiled"] = "full"
+    bn: Literal["eval", "batch_nostats", "train"] = "eval"
+    border: Literal["", "inside", "clip"] = ""
+    reduce: Literal["sum", "mean"] = "sum"
+    fill: Literal["constant", "mean", "noise"] = "constant"
     fill_value: float | tuple[float, float, float] = 0.0
     alpha: float = 1.0
-    per: str = "batch"
+    per: Literal["batch", "image"] = "batch"
     area: tuple[float, float] = (0.02, 1 / 3)
     aspect: tuple[float, float] = (0.3, 1 / 0.3)
     log_aspect: bool = True

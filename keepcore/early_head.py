@@ -36,7 +36,7 @@ class EarlyHead(nn.Module):
         image_size: side of a probe image that finds out the number of features.
 
     Raises:
-        ValueError: no such module, or its output is no feature map.
+        ValueError: no such module, or its output is not a feature map.
 
     Example:
         >>> net = nn.Sequential()
@@ -193,7 +193,7 @@ def _find_stage(model: nn.Module, after: str | None) -> str:
 def _pool(features: Tensor) -> Tensor:
     """Average over positions: B x D x H x W (convolutional) or B x N x D (tokens) -> B x D."""
     if not isinstance(features, Tensor) or features.ndim not in (3, 4):
-        raise ValueError("the stage's output is no feature map: name another stage with after=")
+        raise ValueError("the stage's output is not a feature map: name another stage with after=")
     return features.mean((2, 3)) if features.ndim == 4 else features.mean(1)
 
 

@@ -212,6 +212,20 @@ class KeepAugment:
             flat_B=plain.flat_B.index_copy(0, picked_P, flat_P),
         )
 
+    def checked(self, height: int, width: int) -> KeepAugment:
+        """Return the operation, after checking that its regions fit images of this size.
+
+        Args:
+            height: of the images, pixels.
+            width: of the images, pixels.
+
+        Raises:
+            ValueError: a region is larger than the image where it must lie inside, or the border is unknown.
+        """
+        sizes_S2 = self.size(1, height, width, torch.Generator().manual_seed(0))
+        candidates(sizes_S2, height, width, self.border)
+        return self
+
     def bind(self, model: nn.Module, num_classes: int) -> Bound:
         """Give the operation the call form of torchvision's batch transforms: (images, labels) -> the same.
 

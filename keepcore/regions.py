@@ -37,7 +37,7 @@ def below(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) ->
     equal) is one too.
 
     Args:
-        scores_BYX: float scores; +inf marks positions that are no candidates. No NaN.
+        scores_BYX: float scores; +inf marks positions that are not candidates. No NaN.
         grid: the candidates that were scored.
         u_B: float64 uniform draws in [0, 1).
         quantile: tau in [0, 1]; higher lets more important regions be cut.
@@ -69,7 +69,7 @@ def above(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) ->
     quantile = 0 is a uniform draw from all candidates.
 
     Args:
-        scores_BYX: float scores; +inf marks positions that are no candidates. No NaN.
+        scores_BYX: float scores; +inf marks positions that are not candidates. No NaN.
         grid: the candidates that were scored.
         u_B: float64 uniform draws in [0, 1).
         quantile: tau in [0, 1]; higher pastes more important regions.

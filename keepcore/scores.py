@@ -89,7 +89,7 @@ def box_scores(map_BHW: Tensor, grid: Candidates, reduce: str = "sum") -> Tensor
         reduce: ``"sum"``, or ``"mean"`` over the box's pixels (they differ for clipped boxes only).
 
     Returns:
-        scores_BYX: float64 (float32 on devices without float64); grid positions that are no candidates
+        scores_BYX: float64 (float32 on devices without float64); grid positions that are not candidates
         score +inf.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Networks by name, as timm knows them."""
+"""Networks by name: timm's, and the CIFAR networks that this package registers with timm."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import timm
 from torch import nn
 
+import networks  # noqa: F401  (registers the CIFAR networks with timm)
 from engine.errors import UserError, nearest, one_line
 
 

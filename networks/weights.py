@@ -9,12 +9,13 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from engine import checkpoint
@@ -34,7 +35,7 @@ HARMLESS = {
     "norm_layer",
     "pretrained",
 }
-_TOLD = ("arch", "architecture", "input", "options", "config", "recipe")
+_METADATA = ("arch", "architecture", "input", "options", "augment")
 _ROOT = re.compile(r"((?:.*\.)?)(?<!\d\.)conv1\.(?:0\.)?weight")
 _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
@@ -49,8 +50,8 @@ class Loaded(NamedTuple):
         arch: architecture name in the file, or "".
         mean, std: normalisation, of values in [0, 1]; ImageNet's when the file names none.
         sha256: of the file.
-        augment: what the weights were trained with, e.g. "KeepCutMix", "CutMix", "plain"; "" is unknown.
-        notes: choices made that the user should know.
+        augment: what the weights were trained with, e.g. "KeepCutMix", "CutMix", "plain"; "" where it is unknown.
+        notes: choices that the reader made and the user should know.
     """
 
     state: dict[str, Tensor]
@@ -64,13 +65,15 @@ class Loaded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def load(path: Path, use: str = "auto", *, any_options: bool = False) -> Loaded:
+def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Collection[str] = ()) -> Loaded:
     """Read a checkpoint without running code from it.
 
     Args:
         path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder (then its last.pth).
         use: auto (averaged weights where there are both), ema, raw, or a top-level key.
-        any_options: take networks that options of timm have made other ones, too.
+        any_options: also accept networks that options of timm have changed.
+        like: names of the network to fill; they decide which of several networks in the file is taken. Without
+            them the first ResNet is.
 
     Returns:
         The weights.
@@ -82,21 +85,21 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False) -> Loaded:
     """
     path = find(path)
     content = _read(path)
-    told = _Told(content, path)
-    state, key, notes = _pick(content, use, path)
-    state, prefix, more = _strip(state, use)
+    metadata = CheckpointMetadata(content, path)
+    state, key, notes = pick_weights(content, use, path)
+    state, prefix, more = _strip_like(state, like) if like else _strip(state, use)
     if not any_options:
-        told.refuse_options()
-    given = told.normalisation()
+        metadata.refuse_options()
+    normalisation = metadata.normalisation()
     return Loaded(
         state=state,
         key=key,
         prefix=prefix,
-        arch=told.arch(),
-        mean=given["mean"],
-        std=given["std"],
+        arch=metadata.arch(),
+        mean=normalisation["mean"],
+        std=normalisation["std"],
         sha256=digest(path),
-        augment=_augment_of(content),
+        augment=str(content.get("augment", "")),
         notes=(*notes, *more),
     )
 
@@ -109,7 +112,7 @@ def find(path: Path) -> Path:
     """
     path = checkpoint.newest(path)
     if not path.is_file():
-        raise UserError(f"no file {path}")
+        raise UserError(f"{path} not found")
     return path
 
 
@@ -136,33 +139,45 @@ def _read(path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint: {one_line(error)}") from error
+        raise UserError(f"{path} is damaged or not a checkpoint: {one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}: save model.state_dict() instead")
     return dict(content)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
             content: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            content |= {key: value for key, value in (file.metadata() or {}).items() if key in _TOLD}
+            content |= {key: value for key, value in (file.metadata() or {}).items() if key in _METADATA}
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise UserError(f"{path} is damaged or not a safetensors file: {error}") from error
     return content
 
 
-def _pick(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
-    """Find the state dict; say which one when there are two."""
+def pick_weights(content: dict[str, Any], use: str, path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Choose the averaged or the raw weights of a checkpoint.
+
+    Args:
+        content: of the file.
+        use: auto (averaged where there are both), ema, raw, or a top-level key.
+        path: for messages.
+
+    Returns:
+        The state dict, its key in the file, and a note when there were two to choose from.
+
+    Raises:
+        UserError: the file holds no such weights.
+
+    Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
+    """
     there = {key: content[key] for key in (*EMA_KEYS, *RAW_KEYS) if _is_state(content.get(key))}
     averaged, raw = [k for k in EMA_KEYS if k in there], [k for k in RAW_KEYS if k in there]
-    wanted = {"auto": averaged + raw, "ema": averaged, "raw": raw}.get(use, [use])
+    candidates = {"auto": averaged + raw, "ema": averaged, "raw": raw}.get(use, [use])
     flat = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
-    if not wanted and flat and use in ("auto", "raw"):
+    if not candidates and flat and use in ("auto", "raw"):
         return flat, "(top level)", ()
-    key = next((k for k in wanted if _is_state(content.get(k))), None)
+    key = next((k for k in candidates if _is_state(content.get(k))), None)
     if key is None:
         names = ", ".join(sorted(map(str, content))[:12]) or "nothing"
         others = [str(name) for name, value in content.items() if _is_state(value)]
@@ -204,14 +219,31 @@ def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, 
     return state, removed, ()
 
 
+def _strip_like(state: dict[str, Tensor], like: Collection[str]) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Remove the prefix under which most of the expected names stand."""
+    expected, votes = set(like), Counter[str]()
+    for name in state:
+        parts = name.split(".")
+        tails = [".".join(parts[start:]) for start in range(len(parts))]
+        votes.update(name.removesuffix(tail) for tail in tails if tail in expected)
+    if not votes:
+        return state, "", ()
+    prefix = min(votes, key=lambda p: (-votes[p], len(p), p))
+    others = tuple(p for p in votes if p.startswith(prefix) and p != prefix and 2 * votes[p] > votes[prefix])
+    own = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+    if others:
+        own = {name: tensor for name, tensor in own.items() if not name.startswith(others)}
+    return {name.removeprefix(prefix): tensor for name, tensor in own.items()}, prefix, ()
+
+
 def _rank(root: str, use: str) -> tuple[bool, bool, int, str]:
     """Averaged networks first unless the raw ones are asked for; then MoCo's query encoder; then the shortest."""
     averaged = bool(re.search(r"(^|[._])(ema|averaged?)([._]|$)", root))
     return averaged == (use == "raw"), "encoder_k" in root or "teacher" in root, len(root), root
 
 
-class _Told(NamedTuple):
-    """What a file says besides its weights."""
+class CheckpointMetadata(NamedTuple):
+    """What a checkpoint says besides its weights."""
 
     content: dict[str, Any]
     path: Path
@@ -229,9 +261,9 @@ class _Told(NamedTuple):
         try:
             found = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(f"{self.path}: its field {name!r} is no JSON: {error}") from error
+            raise UserError(f"{self.path}: its field {name!r} is not valid JSON: {error}") from error
         if not isinstance(found, dict):
-            raise UserError(f"{self.path}: its field {name!r} is no JSON object: {text[:40]}")
+            raise UserError(f"{self.path}: its field {name!r} is not a JSON object: {text[:40]}")
         return found
 
     def arch(self) -> str:
@@ -241,11 +273,11 @@ class _Told(NamedTuple):
 
     def normalisation(self) -> dict[str, tuple[float, ...]]:
         """Mean and std: of our files, of timm's training arguments, or ImageNet's."""
-        given, found = self.json("input"), {}
-        for name, usual in _IMAGENET.items():
-            values = given.get(name) or self.argument(name) or usual
-            found[name] = check_normalisation(name, values, f"{self.path}: ")
-        return found
+        recorded, result = self.json("input"), {}
+        for name, default in _IMAGENET.items():
+            values = recorded.get(name) or self.argument(name) or default
+            result[name] = check_normalisation(name, values, f"{self.path}: ")
+        return result
 
     def refuse_options(self) -> None:
         """Refuse networks that options have made another one without changing their tensors."""
@@ -278,20 +310,3 @@ def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float,
         hint = ": divide by 255" if len(found) == 3 and max(found) > 1 else ""
         raise UserError(f"{where}{name} must be three numbers in [0, 1], std above 0, got {found}{hint}")
     return found
-
-
-def _augment_of(content: dict[str, Any]) -> str:
-    """What our training recipe augmented with, as the tables name it."""
-    text = content.get("config") or content.get("recipe")
-    try:
-        recipe = yaml.safe_load(text) if isinstance(text, str) else None
-        augment, policy, baseline = recipe["augment"], recipe["policy"]["name"], recipe.get("baseline", {})
-        keep = "Keep" if augment["selective"] else ""
-    except (yaml.YAMLError, KeyError, TypeError):
-        return ""
-    names = {"cutout": "Cutout", "cutmix": "CutMix", "erasing": "RandomErasing"}
-    if augment["op"] == "paste":
-        return f"{keep}{policy}"
-    parts = [names.get(augment["op"], augment["op"]), policy, baseline.get("name", "none")]
-    found = [part for part in parts if part != "none"]
-    return keep * (augment["op"] != "none") + "+".join(found) if found else "plain"

@@ -13,16 +13,14 @@ from timm.data import create_dataset
 from torch.utils.data import Dataset, Subset
 from torchvision.transforms import v2
 
-from engine.errors import UserError, one_line
-from imagesets.classification import SOURCES, Records, Source
-from imagesets.images import IMAGENET_MEAN, IMAGENET_STD
+from engine.errors import UserError, as_user_error, one_line
+from imagesets.classification import OPENERS, ImageSet, Records
+from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
 from keepcore import TwoViews
 from keepcore.build import choose
 from keepcore.policy.randaugment import MEAN_COLOUR
 from pretrain.baselines.randaugment import rand_augment
 from pretrain.config import Data, Policy
-
-ON_CORRUPT = ("fail", "skip")
 
 
 class Transformed(Dataset[Any]):
@@ -35,12 +33,10 @@ class Transformed(Dataset[Any]):
             third value: 1 where that happened, else 0.
 
     Raises:
-        UserError: unknown ``on_corrupt``, an image that cannot be read (fail), or only such images (skip).
+        UserError: an image that cannot be read (fail), or only such images (skip).
     """
 
     def __init__(self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail") -> None:
-        if on_corrupt not in ON_CORRUPT:
-            raise UserError(f"data.on_corrupt must be one of {', '.join(ON_CORRUPT)}, got {on_corrupt!r}")
         self.images, self.transform, self.on_corrupt = images, transform, on_corrupt
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
@@ -60,7 +56,7 @@ class Transformed(Dataset[Any]):
         return len(self.images)
 
 
-def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> Source:
+def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> ImageSet:
     """Open the data set of a config.
 
     Args:
@@ -78,11 +74,12 @@ def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> Source:
     """
     if "/" in data.dataset:
         return _timm(data, batch_size, seed)
-    opener = choose(SOURCES, data.dataset, "data.dataset")
-    return opener(Path(data.root).expanduser())
+    with as_user_error():
+        open_set = choose(OPENERS, data.dataset, "data.dataset")
+    return open_set(Path(data.root).expanduser())
 
 
-def _timm(data: Data, batch_size: int, seed: int) -> Source:
+def _timm(data: Data, batch_size: int, seed: int) -> ImageSet:
     """Open a data set through timm: map-style (torch/, hfds/) or a stream (wds/, hfids/, tfds/)."""
     try:
         train, val = (
@@ -98,20 +95,20 @@ def _timm(data: Data, batch_size: int, seed: int) -> Source:
         )
     except (RuntimeError, ImportError, AssertionError, OSError, ValueError) as error:
         raise UserError(f"data.dataset: timm cannot open {data.dataset}: {one_line(error)}") from error
-    return Source(train, val, _class_names(train, data), IMAGENET_MEAN, IMAGENET_STD)
+    return ImageSet(train, val, _class_names(train, data), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _class_names(dataset: Any, data: Data) -> tuple[str, ...]:
     if data.num_classes:
         return tuple(str(index) for index in range(data.num_classes))
     holders = [dataset, getattr(dataset, "reader", None)]
-    known = next((h.class_to_idx for h in holders if getattr(h, "class_to_idx", None)), None)
-    if known is None:
-        raise UserError(f"data.dataset: {data.dataset} does not tell its classes: give --data.num_classes")
-    return tuple(sorted(map(str, known), key=lambda name: known.get(name, 0)))
+    index_of = next((h.class_to_idx for h in holders if getattr(h, "class_to_idx", None)), None)
+    if index_of is None:
+        raise UserError(f"data.dataset: {data.dataset} does not report its classes: add --data.num_classes")
+    return tuple(sorted(map(str, index_of), key=lambda name: index_of.get(name, 0)))
 
 
-def synthetic_source(data: Data) -> Source:
+def synthetic_source(data: Data) -> ImageSet:
     """Make random images of the size that the recipe expects: for throughput, nothing is learned from them.
 
     Args:
@@ -131,7 +128,7 @@ def synthetic_source(data: Data) -> Source:
     )
     names = tuple(str(index) for index in range(classes))
     train = pool if small else Subset(pool, [index % count for index in range(50_000)])
-    return Source(
+    return ImageSet(
         train, Subset(pool, [index % count for index in range(1000)]), names, IMAGENET_MEAN, IMAGENET_STD
     )
 
@@ -149,16 +146,18 @@ def train_transform(data: Data, policy: Policy) -> Callable[[Any], Any]:
     """Build image -> (clean,) or (clean, augmented), both after one crop and flip.
 
     Raises:
-        ValueError: unknown crop or policy.
+        UserError: unknown crop or policy, or an option out of range.
 
     Source: uoguelph-mlrg/Cutout train.py (pad), clovaai/CutMix-PyTorch train.py (resized).
     """
-    shared = choose({"pad": _pad_crop, "resized": _resized_crop}, data.crop, "data.crop")(data)
+    with as_user_error():
+        shared = choose(CROPS, data.crop, "data.crop")(data)
     finish = v2.PILToTensor()
     if policy.name == "none":
         return v2.Compose([shared, finish, _Alone()])
-    made = choose(POLICIES, policy.name, "policy.name")(policy)
-    return TwoViews(shared, made, finish, order=policy.order)
+    with as_user_error():
+        augment = choose(POLICIES, policy.name, "policy.name")(policy)
+        return TwoViews(shared, augment, finish, order=policy.order)
 
 
 def in_workers(policy: Policy) -> Policy:
@@ -167,8 +166,6 @@ def in_workers(policy: Policy) -> Policy:
     Raises:
         UserError: it cannot run on the device.
     """
-    if policy.on not in ("workers", "device"):
-        raise UserError(f"policy.on must be workers or device, got {policy.on!r}")
     if policy.on == "workers" or policy.name == "none":
         return policy
     if (policy.name, policy.scale, policy.order) != ("randaugment", "tv31", "after_crop"):
@@ -194,6 +191,9 @@ def _pad_crop(data: Data) -> v2.Transform:
 def _resized_crop(data: Data) -> v2.Transform:
     crop = v2.RandomResizedCrop(data.image_size, scale=data.area)
     return v2.Compose([crop, v2.RandomHorizontalFlip(data.hflip), *_jitter(data)])
+
+
+CROPS: dict[str, Callable[[Data], v2.Transform]] = {"pad": _pad_crop, "resized": _resized_crop}
 
 
 def _jitter(data: Data) -> list[v2.Transform]:

@@ -7,20 +7,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from engine.errors import UserError
+from engine.errors import UserError, check_choices
+from engine.job import Loader
 from engine.loader import BatchPlan, EpochLoader, shuffled
-from engine.loop import Loader
 from engine.seed import generator
 from imagesets.classification import Records
-from imagesets.crop import crop_flip
+from imagesets.resident import CropDraws, ResidentLoader
 from pretrain.config import Config, Data, Policy
 from pretrain.data import Transformed, in_workers, train_transform
 from pretrain.stream import StreamLoader
-
-MODES = ("auto", "yes", "no")
 
 
 def is_resident(data: Data, policy: Policy, records: Any) -> bool:
@@ -32,15 +29,14 @@ def is_resident(data: Data, policy: Policy, records: Any) -> bool:
         records: the opened training part.
 
     Returns:
-        True when asked for, or when it is possible (``auto``).
+        True for ``yes``, and for ``auto`` where it is possible.
 
     Raises:
         UserError: ``yes`` where it is not possible; says why.
 
     Source: the GPU loader of cifar10-airbench, read for the idea.
     """
-    if data.resident not in MODES:
-        raise UserError(f"data.resident must be one of {', '.join(MODES)}, got {data.resident!r}")
+    check_choices(data, "data.")
     reasons = {
         "the images of this data set are not in memory": not isinstance(records, Records),
         "data.crop is not pad": data.crop != "pad",
@@ -55,10 +51,10 @@ def is_resident(data: Data, policy: Policy, records: Any) -> bool:
     return data.resident != "no" and not blocking
 
 
-class ResidentLoader:
-    """Batches of ((clean_BCHW,), labels_B), uint8, cut on the device from images that live there.
-
-    A sample's crop and flip depend on (seed, epoch, index) alone.
+def resident_loader(
+    records: Records, plan: BatchPlan, seed: int, *, device: torch.device, padding: int = 0, hflip: float = 0.0
+) -> ResidentLoader:
+    """Hold images on the device; a sample's crop and flip depend on (seed, epoch, index) alone.
 
     Args:
         records: uint8 images N x H x W x 3 with labels.
@@ -68,42 +64,25 @@ class ResidentLoader:
         padding: black pixels around the image, of which the crop takes H x W.
         hflip: chance of a horizontal flip.
 
+    Returns:
+        Batches of ([clean_BCHW], labels_B).
+
     Source: uoguelph-mlrg/Cutout train.py (crop with zero padding, then flip).
     """
+    images_NCHW = torch.as_tensor(records.images_NHWC).permute(0, 3, 1, 2).contiguous()
+    height, width = images_NCHW.shape[2:]
+    padded_NCHW = F.pad(images_NCHW.to(device), (padding,) * 4)
+    labels_N = torch.tensor(records.labels, device=device)
 
-    def __init__(
-        self,
-        records: Records,
-        plan: BatchPlan,
-        seed: int,
-        *,
-        device: torch.device,
-        padding: int = 0,
-        hflip: float = 0.0,
-    ) -> None:
-        images_NCHW = torch.as_tensor(records.images_NHWC).permute(0, 3, 1, 2).contiguous()
-        self.size = images_NCHW.shape[2:]
-        self.padded_NCHW = F.pad(images_NCHW.to(device), (padding,) * 4)
-        self.labels_N = torch.tensor(records.labels, device=device)
-        self.plan, self.seed, self.padding, self.hflip = plan, seed, padding, hflip
-        self.length, self.epoch, self.skip = len(plan(0)), 0, 0
-
-    def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch of the next pass, and how many of its batches to leave out."""
-        self.epoch, self.skip = epoch, skip
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor], Tensor]]:
-        draws = generator(self.seed, "crop", self.epoch)
-        count, device = len(self.labels_N), self.labels_N.device
-        offsets_N2 = torch.randint(2 * self.padding + 1, (count, 2), generator=draws).to(device)
-        flips_N = (torch.rand(count, generator=draws) < self.hflip).to(device)
-        for batch in self.plan(self.epoch)[self.skip :]:
+    def draw(epoch: int, skip: int) -> Iterator[CropDraws]:
+        draws, count = generator(seed, "crop", epoch), len(records.labels)
+        offsets_N2 = torch.randint(2 * padding + 1, (count, 2), generator=draws).to(device)
+        flips_N = (torch.rand(count, generator=draws) < hflip).to(device)
+        for batch in plan(epoch)[skip:]:
             index_B = torch.tensor(batch).to(device, non_blocking=True)
-            images_BCHW = crop_flip(self.padded_NCHW, index_B, offsets_N2[index_B], flips_N[index_B], self.size)
-            yield (images_BCHW,), self.labels_N[index_B]
+            yield CropDraws(index_B, [(offsets_N2[index_B], flips_N[index_B])])
+
+    return ResidentLoader(padded_NCHW, labels_N, (height, width), len(plan(0)), draw)
 
 
 def build_loader(config: Config, images: Any, device: torch.device, rank: int, processes: int) -> Loader:
@@ -128,6 +107,6 @@ def build_loader(config: Config, images: Any, device: torch.device, rank: int, p
     plan = shuffled(len(images), data.batch_size, config.seed, rank=rank, processes=processes)
     policy = in_workers(config.policy)
     if is_resident(data, policy, images):
-        return ResidentLoader(images, plan, config.seed, device=device, padding=data.padding, hflip=data.hflip)
+        return resident_loader(images, plan, config.seed, device=device, padding=data.padding, hflip=data.hflip)
     dataset = Transformed(images, train_transform(data, policy), data.on_corrupt)
     return EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import UserError
-from engine.loop import StepResult
-from imagesets.images import Normalize
+from engine.errors import UserError, as_user_error, check_choices
+from engine.job import StepResult
+from imagesets.normalize import Normalize
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
 from keepcore.draws import BatchShard
@@ -169,30 +169,37 @@ def build_step(
         attention: network of Attentive CutMix, or None.
 
     Raises:
-        ValueError: an unknown operation or option, paste without a policy, or two methods at once.
+        UserError: an option out of range, paste without a policy, or two methods at once.
 
     Source: as :class:`TrainStep`.
     """
+    check_choices(config)
     augment = config.augment
     if augment.op == "paste" and config.policy.name == "none":
-        raise UserError("augment.op paste needs augmented images: set --policy.name, e.g. randaugment")
+        raise UserError("augment.op paste needs augmented images: add --policy.name, e.g. randaugment")
     if augment.op != "none" and config.baseline.name != "none":
         raise UserError(
             f"augment.op {augment.op} and baseline.name {config.baseline.name} exclude each other: set one to none"
         )
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
-    policy = None
-    if config.policy.on == "device" and config.policy.name != "none":
-        policy = RandAugment(config.policy.num_ops, config.policy.magnitude)
-    cutout = KeepCutout(config.policy.cutout, selector=anywhere) if config.policy.cutout else None
+    side = config.data.image_size
+    with as_user_error("policy"):
+        policy = None
+        if config.policy.on == "device" and config.policy.name != "none":
+            policy = RandAugment(config.policy.num_ops, config.policy.magnitude)
+        cutout = KeepCutout(config.policy.cutout, selector=anywhere) if config.policy.cutout else None
+    with as_user_error("augment"):
+        operation = None if augment.op == "none" else build_keep(augment).checked(side, side)
+    with as_user_error():
+        mixer = build_mixer(config.baseline, attention, model)
     return TrainStep(
         model=model,
         normalize=normalize,
-        operation=None if augment.op == "none" else build_keep(augment),
+        operation=operation,
         policy=policy,
         policy_cutout=cutout,
-        mixer=build_mixer(config.baseline, attention),
+        mixer=mixer,
         num_classes=num_classes,
         label_smoothing=config.label_smoothing,
         early_weight=config.model.early_weight,

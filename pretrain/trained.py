@@ -13,37 +13,22 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-from engine import checkpoint
-from engine.command import from_yaml
-from engine.config import Run
+import networks.trained
+from engine.config import TrainingConfig
 from engine.errors import UserError
 from engine.loader import EpochLoader, in_order
 from engine.setup import build_accelerator
-from imagesets.classification import Source
-from imagesets.images import Normalize
+from imagesets.classification import ImageSet
+from imagesets.normalize import Normalize
+from networks.create import create_network
+from networks.trained import Trained
 from pretrain.config import Config, Data, Policy
 from pretrain.data import POLICIES, eval_crop, open_source
-from pretrain.model import create, pick_weights
+
+Backbone = Trained[Config, nn.Module]
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network rebuilt from its checkpoint.
-
-    Attributes:
-        path: the file.
-        content: of the file.
-        config: of the training.
-        model: with the weights, on the CPU, in evaluation mode.
-    """
-
-    path: Path
-    content: dict[str, Any]
-    config: Config
-    model: nn.Module
-
-
-def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
+def load_trained(checkpoint_or_run: str, use: str = "auto") -> Backbone:
     """Rebuild a network from its checkpoint.
 
     Args:
@@ -51,17 +36,18 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Trained:
         use: auto, ema or raw weights.
 
     Raises:
-        UserError: no checkpoint of pretrain.train.
+        UserError: pretrain.train did not write the file, or it is damaged.
     """
-    path = checkpoint.newest(checkpoint_or_run)
-    content = checkpoint.load(path)
-    checkpoint.expect(content, path, "pretrain.train", arch=str, config=str, options=str, num_classes=int)
-    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
-    checkpoint.load_weights(model, pick_weights(content, use, path), path)
-    return Trained(path, content, from_yaml(Config, content["config"]), model.eval())
+    return networks.trained.load_trained(
+        checkpoint_or_run, "pretrain.train", Config, _build, use=use, options=str, classes=str
+    )
 
 
-def open_data(trained: Trained, root: str) -> tuple[Data, Source]:
+def _build(content: dict[str, Any], config: Config) -> nn.Module:
+    return create_network(content["arch"], content["num_classes"], json.loads(content["options"]), "model.name")
+
+
+def open_data(trained: Backbone, root: str) -> tuple[Data, ImageSet]:
     """Open the data set that a network was trained on.
 
     Args:
@@ -82,12 +68,12 @@ def load_attention(config: Config, device: torch.device) -> nn.Module | None:
     """Load the network with which Attentive CutMix looks; None where it is the one in training.
 
     Raises:
-        UserError: the checkpoint is none of pretrain.train's.
+        UserError: pretrain.train did not write the checkpoint.
 
     Source: Walawalkar et al., ICASSP 2020.
     """
-    named = config.baseline.attention
-    return load_trained(named).model.to(device) if named else None
+    path = config.baseline.attention
+    return load_trained(path).model.to(device) if path else None
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ class OpenRun:
 
     model: nn.Module
     normalize: Normalize
-    source: Source
+    source: ImageSet
     config: Config
     device: torch.device
 
@@ -164,9 +150,9 @@ def open_run(checkpoint_or_run: str, root: str, device: str) -> OpenRun:
         device: auto, cpu, cuda or mps.
 
     Raises:
-        UserError: no checkpoint of pretrain.train, no data, other classes.
+        UserError: not a checkpoint of pretrain.train, no data, or other classes.
     """
     trained = load_trained(checkpoint_or_run)
     _, source = open_data(trained, root)
-    where = build_accelerator(Run(device=device)).device
-    return OpenRun(trained.model.to(where), Normalize(source.mean, source.std), source, trained.config, where)
+    on = build_accelerator(TrainingConfig(device=device)).device
+    return OpenRun(trained.model.to(on), Normalize(source.mean, source.std), source, trained.config, on)

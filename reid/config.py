@@ -1,11 +1,12 @@
-"""Fields of ``python -m reid.train``. Imports nothing heavy."""
+"""Options of the re-ID commands. Imports nothing heavy, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from engine.config import Run
+from engine.config import Device, TrainingConfig
 from keepcore.config import KeepConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -18,14 +19,14 @@ class Data:
     Attributes:
         dataset: demo, market1501, dukemtmc (its file names), msmt17, folder or csv.
         root: folder of the data set, or the CSV file; the demo set needs none.
-        height: of the network's input, pixels.
-        width: of the network's input, pixels.
-        padding: black border before the random crop, pixels.
-        hflip: chance of a horizontal flip.
-        identities: P, people per batch over all processes.
-        images: K, images of each.
+        height: height of the network's input, pixels.
+        width: width of the network's input, pixels.
+        padding: width of the black border before the random crop, pixels.
+        hflip: probability of a horizontal flip.
+        identities: number of people per batch over all processes, P.
+        images: number of images of each person in a batch, K.
         eval_batch_size: images per evaluation batch.
-        workers: data processes.
+        workers: number of data-loading processes.
     """
 
     dataset: str = "demo"
@@ -45,29 +46,29 @@ class Model:
     """The network.
 
     Attributes:
-        name: a timm ResNet.
-        weights: start the backbone from this checkpoint or run of pretrain.train, timm or torchvision (.pth or
-            .safetensors); "timm" takes timm's own.
+        name: name of a timm ResNet.
+        weights: checkpoint or run of pretrain.train, of timm or of torchvision (.pth, .safetensors) from which
+            the backbone starts; timm downloads timm's own, "" starts from random weights.
         last_stride: stride of the last stage, 1 or 2.
-        neck: BatchNorm between the feature of the triplet loss and the classifier (BNNeck).
-        stem_relu: false leaves the stem's ReLU out, as the released strong baseline does by mistake.
+        neck: put a BatchNorm between the feature of the triplet loss and the classifier (BNNeck).
+        stem_relu: keep the stem's ReLU, which the released strong baseline leaves out by mistake.
     """
 
     name: str = "resnet50"
     weights: str = ""
-    last_stride: int = 1
+    last_stride: Literal[1, 2] = 1
     neck: bool = True
     stem_relu: bool = True
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Weights and margins.
+    """Weights and margins of the losses.
 
     Attributes:
-        label_smoothing: epsilon of the classification loss.
-        margin: of the triplet loss, in feature distance.
-        centre: weight of the centre loss; 0 is off.
+        label_smoothing: label smoothing of the classification loss, in [0, 1].
+        margin: margin of the triplet loss, in units of the feature distance.
+        centre: weight of the centre loss; 0 turns it off.
         centre_lr: learning rate of the centres.
     """
 
@@ -78,14 +79,14 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Config(Run):
+class Config(TrainingConfig):
     """Train a re-identification network.
 
     Attributes:
         data: images and batches.
         model: network.
         loss: losses.
-        augment: Random Erasing, selective or plain; op "none" is off.
+        augment: Random Erasing, guided by saliency or plain; op "none" turns it off.
     """
 
     data: Data = field(default_factory=Data)
@@ -94,25 +95,25 @@ class Config(Run):
     augment: KeepConfig = field(default_factory=lambda: KeepConfig(op="none"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How features are compared and what is reported.
 
     Attributes:
-        metric: cosine or euclidean.
-        rerank: k-reciprocal re-ranking (Zhong et al., squared distances).
-        k1: its neighbours that may be reciprocal.
-        k2: its neighbours over which the encoding is averaged.
-        rerank_weight: of the original distance in it, in [0, 1] (lambda).
-        expand: query expansion over as many gallery images; 0 is none.
-        expand_alpha: exponent of their weights.
-        resamples: bootstrap samples of the confidence intervals; 0 leaves them out.
-        single_shot: repeats of the single-gallery-shot CMC; 0 leaves it out.
-        thresholds: report TPR at FPR, EER and their thresholds.
-        seed: of bootstrap and single-shot draws.
+        metric: distance between features.
+        rerank: re-rank by k-reciprocal neighbours (Zhong et al., on squared distances).
+        k1: number of neighbours that re-ranking considers as reciprocal.
+        k2: number of neighbours over which re-ranking averages the encoding.
+        rerank_weight: weight of the original distance in re-ranking (lambda), in [0, 1].
+        expand: number of gallery images that query expansion averages; 0 turns it off.
+        expand_alpha: exponent of the weights of query expansion.
+        resamples: number of bootstrap samples of the 95 % intervals; 0 omits the intervals.
+        single_shot: number of repetitions of the single-gallery-shot CMC; 0 omits it.
+        thresholds: also report TPR at fixed FPR, EER and the thresholds for them.
+        seed: seed of the bootstrap and single-shot draws.
     """
 
-    metric: str = "cosine"
+    metric: Literal["cosine", "euclidean"] = "cosine"
     rerank: bool = False
     k1: int = 20
     k2: int = 6
@@ -123,3 +124,20 @@ class Protocol:
     single_shot: int = 0
     thresholds: bool = True
     seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """How a trained network embeds images.
+
+    Attributes:
+        flip: add the features of the mirrored images.
+        batch_size: images per batch.
+        workers: number of data-loading processes.
+        device: device to run on; auto takes a GPU where there is one.
+    """
+
+    flip: bool = False
+    batch_size: int = 128
+    workers: int = 2
+    device: Device = "auto"

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from engine.errors import UserError
-from engine.loader import EpochLoader, in_order
-from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, Normalize, on_device
+from engine.loader import EpochLoader, in_order, on_device
+from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from keepcore import borrowed
 from reid.config import Data
-from reid.data import Photos, eval_transform
 from reid.evaluation.expansion import pool_queries
 from reid.evaluation.features import Features, Ints, make_features
-from reid.sources import Photo, Source
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-    from reid.model import ReidModel
+from reid.model import ReidModel
+from reid.photos import Photos, eval_transform
+from reid.sources import Photo, ReidSet
 
 
 def embed(
@@ -51,7 +48,7 @@ def embed(
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
     features = []
     with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
-        reid = cast("ReidModel", network)
+        reid = cast(ReidModel, network)
         for batch_BCHW, _ in on_device(loader, accelerator.device):
             images_BCHW = normalize(batch_BCHW)
             features_BD = reid.embed(images_BCHW).float()
@@ -67,7 +64,7 @@ def embed(
 
 def embed_source(
     model: nn.Module,
-    source: Source,
+    source: ReidSet,
     data: Data,
     accelerator: Accelerator,
     *,

@@ -9,8 +9,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from engine import checkpoint
+from engine.checkpoint import load_weights
 from engine.errors import UserError, nearest, one_line
+from networks.weights import load
 from reid.config import Config, Model
 
 TIMM = "timm"  # model.weights: those that timm downloads
@@ -78,7 +79,7 @@ def create_backbone(model: Model) -> Any:
     """Make the timm network without classifier and with the stride of its last stage set.
 
     Raises:
-        UserError: unknown model, or one that is no ResNet.
+        UserError: unknown model, or one that is not a ResNet.
 
     Source: timm; Sun et al., ECCV 2018 (last stride 1).
     """
@@ -86,9 +87,7 @@ def create_backbone(model: Model) -> Any:
         raise UserError(f"model.name: unknown model {model.name!r}{nearest(model.name, timm.list_models())}")
     backbone = _from_timm(model)
     if not hasattr(backbone, "layer4"):
-        raise UserError(f"model.name: {model.name} is no ResNet: its last stage is not called layer4")
-    if model.last_stride not in (1, 2):
-        raise UserError(f"model.last_stride must be 1 or 2, got {model.last_stride}")
+        raise UserError(f"model.name: {model.name} is not a ResNet: it has no stage called layer4")
     if not model.stem_relu:
         backbone.act1 = nn.Identity()
     if model.last_stride == 1:
@@ -106,22 +105,12 @@ def _from_timm(model: Model) -> Any:
         if not pretrained:
             raise
         raise UserError(
-            f"model.weights: timm's weights of {model.name} cannot be had: {one_line(error)}"
+            f"model.weights: timm's weights of {model.name} cannot be downloaded: {one_line(error)}"
         ) from error
 
 
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    path = checkpoint.newest(path)
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            content: dict[str, Any] = dict(load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"model.weights: cannot read {path}: {one_line(error)}") from error
-    else:
-        content = checkpoint.load(path)
-    state = content.get("state_dict_ema") or content.get("state_dict") or content.get("model") or content
-    kept = {k: v for k, v in state.items() if isinstance(v, Tensor) and not k.startswith("fc.")}
-    checkpoint.load_weights(backbone, kept, path)
+    """Fill a backbone from any checkpoint; a classifier in it is left out."""
+    with_classifier = {*backbone.state_dict().keys(), "fc.weight", "fc.bias"}
+    state = load(path, any_options=True, like=with_classifier).state
+    load_weights(backbone, {k: v for k, v in state.items() if not k.startswith("fc.")}, path)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from engine.errors import UserError, one_line
-from imagesets.demo import ensure
+from engine.errors import UserError, as_user_error, one_line
+from imagesets.demo.make import ensure
 from keepcore.build import choose
 from reid.config import Data
 
@@ -32,7 +32,7 @@ class Photo(NamedTuple):
     camera: int
 
 
-class Source(NamedTuple):
+class ReidSet(NamedTuple):
     """The parts of a data set.
 
     Attributes:
@@ -54,7 +54,7 @@ class Source(NamedTuple):
     more: tuple[Photo, ...] = ()
 
 
-def open_source(data: Data) -> Source:
+def open_source(data: Data) -> ReidSet:
     """Read a data set.
 
     Args:
@@ -68,7 +68,9 @@ def open_source(data: Data) -> Source:
     root = Path(data.root).expanduser()
     if data.dataset == "demo":
         root = ensure(None if root == Path() else root) / "reid"
-    source = choose(SOURCES, data.dataset, "data.dataset")(root)
+    with as_user_error():
+        open_set = choose(OPENERS, data.dataset, "data.dataset")
+    source = open_set(root)
     if not {photo.person for photo in source.query} & {photo.person for photo in source.gallery}:
         raise UserError(
             f"data.root: no identity of the query part of {root} is in its gallery: nothing can be found"
@@ -83,7 +85,7 @@ def assemble(
     *,
     has_cameras: bool = True,
     more: Iterable[Photo] = (),
-) -> Source:
+) -> ReidSet:
     """Leave junk out and number the people.
 
     Source: Market-1501's readme (id -1 has zero influence); reid-strong-baseline data/datasets/market1501.py.
@@ -91,7 +93,7 @@ def assemble(
     kept = [[photo for photo in part if photo.person != JUNK] for part in (train, query, gallery)]
     people = sorted({photo.person for photo in kept[0]})
     junk = len(gallery) - len(kept[2])
-    return Source(*kept, people, has_cameras, junk, tuple(photo for photo in more if photo.person != JUNK))
+    return ReidSet(*kept, people, has_cameras, junk, tuple(photo for photo in more if photo.person != JUNK))
 
 
 def read_folder(folder: Path, looks: str, pattern: re.Pattern[str]) -> list[Photo]:
@@ -125,7 +127,7 @@ def read_folder(folder: Path, looks: str, pattern: re.Pattern[str]) -> list[Phot
     return photos
 
 
-def market(root: Path) -> Source:
+def market(root: Path) -> ReidSet:
     """Read Market-1501: three folders, and ``gt_bbox`` where it is there.
 
     Source: Market-1501's readme.
@@ -134,7 +136,7 @@ def market(root: Path) -> Source:
     return assemble(*parts, more=read_folder(root / "gt_bbox", *_MARKET) if (root / "gt_bbox").is_dir() else ())
 
 
-def duke(root: Path) -> Source:
+def duke(root: Path) -> ReidSet:
     """Read folders with the names of DukeMTMC-reID; the data set itself was withdrawn by its authors.
 
     Source: the file names of DukeMTMC-reID.
@@ -142,7 +144,7 @@ def duke(root: Path) -> Source:
     return assemble(*(read_folder(root / part, *_DUKE) for part in (TRAIN, QUERY, GALLERY)))
 
 
-def msmt17(root: Path) -> Source:
+def msmt17(root: Path) -> ReidSet:
     """Read MSMT17: ``train``, ``test`` and four lists. The validation list belongs to the training part.
 
     Source: the readme of MSMT17_V1; KaiyangZhou/deep-person-reid torchreid/data/datasets/image/msmt17.py.
@@ -175,7 +177,7 @@ def _msmt_list(path: Path, folder: Path) -> list[Photo]:
     return photos
 
 
-def class_folders(root: Path) -> Source:
+def class_folders(root: Path) -> ReidSet:
     """Read ``{train,query,gallery}/PERSON/IMAGE``, or ``PERSON/CAMERA/IMAGE`` where cameras are known.
 
     Source: the layout of torchvision's ImageFolder.
@@ -197,7 +199,7 @@ def class_folders(root: Path) -> Source:
     return _numbered([(part, path, f[0], f[1] if cameras else "") for part, path, f in rows], cameras)
 
 
-def csv_file(path: Path) -> Source:
+def csv_file(path: Path) -> ReidSet:
     """Read a CSV with the columns ``part, path, person`` and, where known, ``camera``.
 
     ``part`` is train, query or gallery; paths are relative to the file; persons and cameras are any text. A person
@@ -235,7 +237,7 @@ def _text(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} cannot be read as UTF-8 text: {one_line(error)}") from error
 
 
-def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> Source:
+def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> ReidSet:
     """Number people and cameras in the order of their names; ids start at 1, as 0 means distractor."""
     people = {name: i for i, name in enumerate(sorted({row[2] for row in rows} - {str(JUNK)}), 1)} | {
         str(JUNK): JUNK
@@ -250,7 +252,7 @@ def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> Sour
     return assemble(*parts.values(), has_cameras=has_cameras)
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {
+OPENERS: dict[str, Callable[[Path], ReidSet]] = {
     "demo": market,
     "market1501": market,
     "dukemtmc": duke,
@@ -277,4 +279,4 @@ def guess(root: Path) -> str:
         return "dukemtmc" if any(_DUKE[1].fullmatch(name) for name in names) else "market1501"
     if not root.exists():
         raise UserError(f"{root} does not exist")
-    raise UserError(f"{root} looks like none of {', '.join(SOURCES)}: give --dataset, or mend the folder")
+    raise UserError(f"{root} looks like none of {', '.join(OPENERS)}: give --dataset, or mend the folder")

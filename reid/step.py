@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.errors import UserError
-from engine.loop import StepResult
-from imagesets.images import Normalize
+from engine.errors import UserError, as_user_error, check_choices
+from engine.job import StepResult
+from imagesets.normalize import Normalize
 from keepcore import KeepAugment, build_keep
 from keepcore.boxes import box_area
 from keepcore.draws import BatchShard
@@ -86,11 +86,14 @@ def build_step(
 
     Source: as :class:`TrainStep`.
     """
+    check_choices(config)
     operation = None
     if config.augment.op != "none":
         if config.augment.op not in ("erasing", "cutout"):
             raise UserError(f"augment.op must be none, erasing or cutout in re-ID, got {config.augment.op!r}")
         if config.augment.head != "full":
             raise UserError(f"augment.head must be full in re-ID, got {config.augment.head!r}")
-        operation = replace(build_keep(config.augment), head=lambda inner: cast(ReidModel, inner).logits)
+        with as_user_error("augment"):
+            operation = build_keep(config.augment).checked(config.data.height, config.data.width)
+        operation = replace(operation, head=lambda inner: cast(ReidModel, inner).logits)
     return TrainStep(model, bare.centres, normalize, operation, config.loss, generator, share)

@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from engine import checkpoint
-from engine.command import from_yaml
-from engine.errors import UserError
+import networks.trained
+from networks.trained import Trained
 from reid.config import Config, Data
 from reid.model import ReidModel, build_model
 
-
-@dataclass(frozen=True)
-class Trained:
-    """A network and where it comes from.
-
-    Attributes:
-        path: the file.
-        content: of the file.
-        config: of the training.
-        model: with the weights (averaged ones where there are any), on the CPU, in evaluation mode.
-    """
-
-    path: Path
-    content: dict[str, Any]
-    config: Config
-    model: ReidModel
-
-    def data(self, *, root: str = "", dataset: str = "", batch_size: int = 128, workers: int = 2) -> Data:
-        """Give the data options of the training, with another data set where one is named."""
-        own = self.config.data
-        root = root or ("" if dataset and dataset != own.dataset else own.root)
-        return replace(own, root=root, dataset=dataset or own.dataset, eval_batch_size=batch_size, workers=workers)
+TrainedReid = Trained[Config, ReidModel]
 
 
-def load_trained(checkpoint_or_run: str) -> Trained:
-    """Rebuild a network.
+def load_trained(checkpoint_or_run: str) -> TrainedReid:
+    """Rebuild a network, with the averaged weights where there are any.
 
     Args:
         checkpoint_or_run: a .pth of reid.train, or its run folder (then last.pth).
 
     Raises:
-        UserError: the file is no checkpoint of reid.train.
+        UserError: reid.train did not write the file, or it is damaged.
     """
-    path = checkpoint.newest(checkpoint_or_run)
-    content = checkpoint.load(path)
-    kinds = {"config": str, "arch": str, "num_classes": int, "epoch": int, "input": str, "state_dict": dict}
-    checkpoint.expect(content, path, "reid.train", **kinds)
-    if "identities" not in content["config"] or content["num_classes"] < 1:
-        raise UserError(f"{path} was not written by reid.train: it is of another program")
-    config = from_yaml(Config, content["config"])
+    return networks.trained.load_trained(
+        checkpoint_or_run, "reid.train", Config, _build, epoch=int, input=str, state_dict=dict
+    )
+
+
+def _build(content: dict[str, Any], config: Config) -> ReidModel:
     config = replace(config, model=replace(config.model, weights=""))
-    model = build_model(config, content["num_classes"])
-    checkpoint.load_weights(model, content.get("state_dict_ema", content["state_dict"]), path)
-    return Trained(path, content, config, model.eval())
+    return build_model(config, content["num_classes"])
+
+
+def data_options(
+    trained: TrainedReid, *, root: str = "", dataset: str = "", batch_size: int = 128, workers: int = 2
+) -> Data:
+    """Give the data options of a training, with another data set where one is named.
+
+    Args:
+        trained: the network.
+        root: folder of the data; "" takes the one of the training.
+        dataset: name of the data set; "" takes the one of the training.
+        batch_size: images per batch.
+        workers: data-loading processes.
+    """
+    own = trained.config.data
+    root = root or ("" if dataset and dataset != own.dataset else own.root)
+    return replace(own, root=root, dataset=dataset or own.dataset, eval_batch_size=batch_size, workers=workers)

@@ -1,12 +1,12 @@
-"""Fields of ``python -m semi_supervised.train``. Imports nothing heavy."""
+"""Options of ``python -m semi_supervised.train``. Imports nothing heavy, so that ``--help`` answers at once."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from engine.config import Run
+from engine.config import TrainingConfig
 from keepcore.config import KeepConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -17,23 +17,23 @@ class Data:
     """Images and label split.
 
     Attributes:
-        dataset: demo_few_labels, demo (harder), cifar10, or folder (train/ and val/ of class folders).
+        dataset: demo_few_labels, demo (harder), cifar10, or folder (train/ and val/ with one folder per class).
         root: folder of the data; the demo set needs none.
         image_size: side of the crop, pixels; images are resized to it first.
-        padding: reflected border before the random crop, pixels.
-        hflip: chance of a horizontal flip.
-        labels: number of labelled images, the same for each class.
-        split_seed: which images are labelled; -1: as the run's seed.
-        label_file: indices of the labelled training images instead: .txt, .json or .npy, as others publish them.
+        padding: width of the reflected border before the random crop, pixels.
+        hflip: probability of a horizontal flip.
+        labels: number of labelled images, the same number for each class.
+        split_seed: seed that decides which images are labelled; -1 takes the seed of the run.
+        label_file: file with the indices of the labelled training images (.txt, .json or .npy); "" draws them.
         unlabelled_root: any folder of images, with or without subfolders, as the unlabelled set; "" takes the
             training images.
-        include_labelled: the unlabelled set holds the labelled images too.
+        include_labelled: keep the labelled images in the unlabelled set too.
         labelled_batch: labelled images per step over all processes.
         unlabelled_batch: unlabelled images per step over all processes.
-        steps_per_epoch: steps between evaluations.
+        steps_per_epoch: number of steps between evaluations.
         eval_batch_size: images per evaluation batch.
-        workers: data processes for each of the two streams, where the images are not resident.
-        resident: hold the images on the device: auto (up to 1 GB), yes or no.
+        workers: number of data-loading processes for each of the two streams, where the images are not resident.
+        resident: keep the images on the device; auto does so up to 1 GB.
     """
 
     dataset: str = "demo_few_labels"
@@ -51,7 +51,7 @@ class Data:
     steps_per_epoch: int = 1000
     eval_batch_size: int = 512
     workers: int = 2
-    resident: str = "auto"
+    resident: Literal["auto", "yes", "no"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,21 @@ class Loss:
     """Losses of the labelled and the unlabelled images.
 
     Attributes:
-        weight: of the unlabelled loss; 0 trains on the labels alone and never reads the unlabelled images.
-        target: soft (the weak view's probabilities: UDA) or hard (its class: FixMatch).
-        temperature: sharpens a soft target, > 0.
-        threshold: images whose largest probability is not above it do not count, in [0, 1].
-        entropy: weight of the weak view's entropy (entropy minimisation); 0 is off.
-        tsa: training signal annealing: none, linear, log or exp.
+        weight: weight of the unlabelled loss; 0 trains on the labels alone and never reads unlabelled images.
+        target: pseudo-label; soft takes the weak view's probabilities (UDA), hard its class (FixMatch).
+        temperature: temperature that sharpens a soft target, > 0.
+        threshold: probability that the weak view's prediction must exceed for the image to count, in [0, 1].
+        entropy: weight of the entropy of the weak view's prediction; 0 turns entropy minimisation off.
+        tsa: schedule of training signal annealing.
         early: weight of the early head's losses, where augment.head is early.
     """
 
     weight: float = 1.0
-    target: str = "soft"
+    target: Literal["soft", "hard"] = "soft"
     temperature: float = 0.4
     threshold: float = 0.8
     entropy: float = 0.0
-    tsa: str = "none"
+    tsa: Literal["none", "linear", "log", "exp"] = "none"
     early: float = 0.3
 
 
@@ -82,16 +82,17 @@ class Strong:
     """The strong augmentation: RandAugment, then Cutout, on the device.
 
     Attributes:
-        space: of RandAugment: tv31 (torchvision's operations, levels 0-30) or uda (google-research/uda's, 0-10).
-        num_ops: N.
-        level: M.
-        random_level: draw each level from 1 .. M.
-        prob: chance of each operation.
-        cutout: side of the Cutout that ends it, pixels; 0 is none.
-        shared_crop: the strong view starts from the weak view's crop, not from one of its own.
+        space: operations and levels of RandAugment; tv31 are torchvision's (levels 0-30), uda those of
+            google-research/uda (levels 0-10).
+        num_ops: number of operations that RandAugment applies to an image.
+        level: level of the operations, or the highest one where random_level is true.
+        random_level: draw the level of each operation from 1 to level.
+        prob: probability that each operation is applied.
+        cutout: side of the Cutout that ends the augmentation, pixels; 0 omits it.
+        shared_crop: start the strong view from the weak view's crop instead of a crop of its own.
     """
 
-    space: str = "uda"
+    space: Literal["tv31", "uda"] = "uda"
     num_ops: int = 2
     level: int = 9
     random_level: bool = True
@@ -102,31 +103,31 @@ class Strong:
 
 @dataclass(frozen=True)
 class Guide:
-    """Whose saliency, and for which images.
+    """Which network's saliency decides, and for which images.
 
     Attributes:
-        model: student, or ema (the averaged network).
-        confident_only: paste only into images that the unlabelled loss counts: fewer saliency maps, but the weak
-            and the strong views then pass the network one after the other.
+        model: network whose saliency decides; the student in training, or its average (ema).
+        confident_only: paste only into images that the unlabelled loss counts, which takes fewer saliency maps but
+            runs the weak and the strong views through the network one after the other.
     """
 
-    model: str = "student"
+    model: Literal["student", "ema"] = "student"
     confident_only: bool = False
 
 
 @dataclass(frozen=True)
-class Config(Run):
+class Config(TrainingConfig):
     """Train a classifier from few labels.
 
     Attributes:
-        model: any timm model, or one of ours: wrn_28_2, cifar_resnet18.
-        model_options: more arguments of the model, e.g. {bn_momentum: 0.001}.
-        early_after: module after which the early head sits; "" is the first stage.
+        model: name of a timm model, or of one of ours, e.g. wrn_28_2 or cifar_resnet18.
+        model_options: further arguments of the model, e.g. {bn_momentum: 0.001}.
+        early_after: name of the module after which the early head sits; "" means the first stage.
         data: images and label split.
         loss: losses.
         strong: strong augmentation.
-        augment: paste (the region that matters comes back on the strong view) or none.
-        guide: whose saliency.
+        augment: op paste returns the important region to the strong view, op none does not.
+        guide: which network's saliency decides.
     """
 
     model: str = "wrn_28_2"

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 from torchvision.transforms import v2
 
-from engine.errors import UserError
+from engine.errors import UserError, as_user_error
 from engine.loader import EpochLoader, in_order
 from engine.seed import generator
-from imagesets.classification import SOURCES, Records, Source, in_memory, labels_of, resized
-from imagesets.crop import crop_flip
-from imagesets.images import read_rgb
+from imagesets.classification import OPENERS, ImageSet, Records, in_memory, labels_of, resized
+from imagesets.readers import read_rgb
+from imagesets.resident import CropDraws, ResidentLoader
 from keepcore.build import choose
 from keepcore.draws import BatchShard
 from semi_supervised.config import Data
@@ -69,7 +69,7 @@ class Opened(NamedTuple):
     split: dict[str, Any]
 
 
-def open_source(data: Data) -> Source:
+def open_source(data: Data) -> ImageSet:
     """Open the data set of a config.
 
     Raises:
@@ -77,11 +77,9 @@ def open_source(data: Data) -> Source:
 
     Source: :mod:`imagesets.classification`.
     """
-    try:
-        opener = choose(SOURCES, data.dataset, "data.dataset")
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    return opener(Path(data.root).expanduser())
+    with as_user_error():
+        open_set = choose(OPENERS, data.dataset, "data.dataset")
+    return open_set(Path(data.root).expanduser())
 
 
 def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
@@ -158,7 +156,9 @@ class Crops(Dataset[Any]):
         return len(self.images)
 
 
-class ResidentCrops:
+def resident_crops(
+    records: Records, plan: Endless, data: Data, crops: int, device: torch.device
+) -> ResidentLoader:
     """The same from images that live on the device: batches of (uint8 crops, labels_B).
 
     Args:
@@ -170,38 +170,25 @@ class ResidentCrops:
 
     Source: google-research/uda image/data.py.
     """
+    images_NCHW = torch.from_numpy(records.images_NHWC).permute(0, 3, 1, 2).contiguous().to(device)
+    height, width = images_NCHW.shape[2:]
+    labels_N = torch.tensor(records.labels, device=device)
+    share = plan.batch_size // plan.processes
+    own = slice(plan.rank * share, (plan.rank + 1) * share)
 
-    def __init__(self, records: Records, plan: Endless, data: Data, crops: int, device: torch.device) -> None:
-        images_NCHW = torch.from_numpy(records.images_NHWC).permute(0, 3, 1, 2).contiguous().to(device)
-        self.size = images_NCHW.shape[2:]
-        self.padded_NCHW = reflected(images_NCHW, data.padding)
-        self.labels_N = torch.tensor(records.labels, device=device)
-        self.plan, self.data, self.crops = plan, data, crops
-        self.epoch, self.skip = 0, 0
-
-    def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch of the next pass, and how many of its batches to leave out."""
-        self.epoch, self.skip = epoch, skip
-
-    def __len__(self) -> int:
-        return self.plan.steps
-
-    def __iter__(self) -> Iterator[tuple[list[Tensor], Tensor]]:
-        plan, device = self.plan, self.labels_N.device
-        share = plan.batch_size // plan.processes
-        own = slice(plan.rank * share, (plan.rank + 1) * share)
-        for step, batch in enumerate(plan(self.epoch)):
-            if step < self.skip:
+    def draw(epoch: int, skip: int) -> Iterator[CropDraws]:
+        for step, batch in enumerate(plan(epoch)):
+            if step < skip:
                 continue
-            draws = generator(plan.seed, plan.purpose, "crop", self.epoch, step)
-            index_B = (torch.tensor(batch) % plan.count).to(device, non_blocking=True)
-            views = []
-            for _ in range(self.crops):
-                offsets_B2 = torch.randint(2 * self.data.padding + 1, (plan.batch_size, 2), generator=draws)[own]
-                flips_B = (torch.rand(plan.batch_size, generator=draws) < self.data.hflip)[own]
-                moved = [each.to(device, non_blocking=True) for each in (offsets_B2, flips_B)]
-                views.append(crop_flip(self.padded_NCHW, index_B, moved[0], moved[1], self.size))
-            yield views, self.labels_N[index_B]
+            draws, views = generator(plan.seed, plan.purpose, "crop", epoch, step), []
+            for _ in range(crops):
+                offsets_B2 = torch.randint(2 * data.padding + 1, (plan.batch_size, 2), generator=draws)[own]
+                flips_B = (torch.rand(plan.batch_size, generator=draws) < data.hflip)[own]
+                views.append((offsets_B2, flips_B))
+            yield CropDraws(torch.tensor(batch) % plan.count, views)
+
+    padded_NCHW = reflected(images_NCHW, data.padding)
+    return ResidentLoader(padded_NCHW, labels_N, (height, width), plan.steps, draw)
 
 
 def reflected(images_NCHW: Tensor, padding: int) -> Tensor:
@@ -279,7 +266,7 @@ def build_loader(
                     Crops(images, data, views), plan, seed, workers=data.workers, pin=device.type == "cuda"
                 )
                 if records is None
-                else ResidentCrops(records, plan, data, views, device)
+                else resident_crops(records, plan, data, views, device)
             )
     return PairLoader(*streams)
 
@@ -287,11 +274,9 @@ def build_loader(
 def resident(images: Any, data: Data) -> Records | None:
     """Hold a part in memory where the config wants it.
 
-    Raises:
-        UserError: unknown ``data.resident``.
+    Returns:
+        The images, or None where they stay on the disk.
     """
-    if data.resident not in ("auto", "yes", "no"):
-        raise UserError(f"data.resident must be auto, yes or no, got {data.resident!r}")
     limits = {"auto": RESIDENT_LIMIT, "yes": 2**62, "no": -1}
     return in_memory(images, data.image_size, limits[data.resident])
 

@@ -85,7 +85,7 @@ def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
         indices = sorted(int(value) for value in found)
         whole = all(float(value).is_integer() for value in found)
     except UNREADABLE as error:
-        raise UserError(f"data.label_file: {path} holds no list of indices: {one_line(error)}") from error
+        raise UserError(f"data.label_file: {path} does not hold a list of indices: {one_line(error)}") from error
     if not indices or not whole:
         raise UserError(f"data.label_file: {path} must hold whole numbers, at least one")
     if indices[0] < 0 or indices[-1] >= len(labels):
@@ -111,7 +111,7 @@ def _numbers(path: Path) -> list[Any]:
     if kind == ".json":
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(content, list) or not all(type(value) in (int, float) for value in content):
-            raise TypeError("it is no list of numbers")
+            raise TypeError("it is not a list of numbers")
         return content
     return [float(word) for word in path.read_text(encoding="utf-8-sig").replace(",", " ").split()]
 

@@ -9,13 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
-from engine.loop import StepResult
-from engine.ranges import within
-from imagesets.images import Normalize
+from engine.errors import UserError, check_choices, check_ranges
+from engine.job import StepResult
+from imagesets.normalize import Normalize
 from semi_supervised.config import Config, Loss
 from semi_supervised.losses import (
-    TSA,
     Target,
     consistency_loss,
     entropy,
@@ -134,17 +132,14 @@ def build_step(
     """Build the step of a config.
 
     Raises:
-        UserError: a threshold, temperature, weight, target or schedule that makes no sense.
+        UserError: a threshold, temperature or weight out of range.
 
     Source: as :class:`TrainStep`.
     """
     loss = config.loss
-    within(loss, "loss.", threshold=(0, 1), weight=(0, None), entropy=(0, None), early=(0, None))
+    check_choices(config)
+    check_ranges(loss, "loss.", threshold=(0, 1), weight=(0, None), entropy=(0, None), early=(0, None))
     if not loss.temperature > 0:
         raise UserError(f"loss.temperature must be positive, got {loss.temperature}")
-    if loss.tsa != "none" and loss.tsa not in TSA:
-        raise UserError(f"loss.tsa must be one of none, {', '.join(TSA)}, got {loss.tsa!r}")
-    if loss.target not in ("soft", "hard"):
-        raise UserError(f"loss.target must be soft or hard, got {loss.target!r}")
     only = config.guide.confident_only and strong.operation is not None
     return TrainStep(model, normalize, strong, loss, only, progress, num_classes)

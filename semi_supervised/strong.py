@@ -9,9 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from engine.errors import UserError
-from engine.ranges import within
-from imagesets.images import Normalize
+from engine.errors import UserError, as_user_error, check_ranges
+from imagesets.normalize import Normalize
 from keepcore import KeepAugment, KeepCutout, Kept, anywhere, build_keep
 from keepcore.draws import BatchShard, among, shard
 from keepcore.policy import RandAugment
@@ -112,13 +111,13 @@ def build_strong(
         raise UserError(
             f"augment: images without labels take op paste and score max, got {augment.op} and {augment.score}"
         )
-    within(strong, "strong.", num_ops=(0, 100), cutout=(0, 4096))
+    check_ranges(strong, "strong.", num_ops=(0, 100), cutout=(0, 4096))
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
-    try:
+    side = config.data.image_size
+    with as_user_error("strong"):
         policy = RandAugment(strong.num_ops, strong.level, strong.space, strong.prob, strong.random_level)
-        operation = None if augment.op == "none" else build_keep(augment)
-    except ValueError as error:
-        raise UserError(f"strong, augment: {error}") from error
-    cutout = KeepCutout(strong.cutout, selector=anywhere) if strong.cutout else None
+        cutout = KeepCutout(strong.cutout, selector=anywhere) if strong.cutout else None
+    with as_user_error("augment"):
+        operation = None if augment.op == "none" else build_keep(augment).checked(side, side)
     return StrongViews(normalize, policy, cutout, operation, guide, *generators, share)

@@ -1,50 +1,39 @@
-"""A trained classifier, rebuilt from its checkpoint alone: for evaluation and pictures."""
+"""A trained classifier, rebuilt from its checkpoint alone."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from engine import checkpoint
-from engine.command import from_yaml
+import networks.trained
+from networks.create import create_network
+from networks.trained import Trained
 from semi_supervised.config import Config
-from semi_supervised.model import create
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A network rebuilt from its checkpoint.
-
-    Attributes:
-        path: the file.
-        content: of the file.
-        config: of the training.
-        model: with the averaged weights where there are any, on the CPU, in evaluation mode.
-    """
-
-    path: Path
-    content: dict[str, Any]
-    config: Config
-    model: nn.Module
-
-
-def load_trained(checkpoint_or_run: str) -> Trained:
-    """Rebuild a network from its checkpoint.
+def load_trained(checkpoint_or_run: str) -> Trained[Config, nn.Module]:
+    """Rebuild a network from its checkpoint, with the averaged weights where there are any.
 
     Args:
         checkpoint_or_run: a .pth of semi_supervised.train, or its run folder (then last.pth).
 
     Raises:
-        UserError: no checkpoint of semi_supervised.train.
+        UserError: semi_supervised.train did not write the file, or it is damaged.
     """
-    path = checkpoint.newest(checkpoint_or_run)
-    content = checkpoint.load(path)
-    checkpoint.expect(content, path, "semi_supervised.train", split=str, arch=str, num_classes=int, options=str)
-    checkpoint.expect(content, path, "semi_supervised.train", config=str, epoch=int, state_dict=dict, classes=str)
-    model = create(content["arch"], content["num_classes"], json.loads(content["options"]))
-    checkpoint.load_weights(model, content.get("state_dict_ema", content["state_dict"]), path)
-    return Trained(path, content, from_yaml(Config, content["config"]), model.eval())
+    return networks.trained.load_trained(
+        checkpoint_or_run,
+        "semi_supervised.train",
+        Config,
+        _build,
+        split=str,
+        options=str,
+        epoch=int,
+        state_dict=dict,
+        classes=str,
+    )
+
+
+def _build(content: dict[str, Any], config: Config) -> nn.Module:
+    return create_network(content["arch"], content["num_classes"], json.loads(content["options"]))

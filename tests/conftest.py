@@ -44,7 +44,7 @@ def tiny_net():
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """The demo set at a tenth of its size."""
-    from imagesets.demo import ensure
+    from imagesets.demo.make import ensure
 
     return ensure(tmp_path_factory.mktemp("demo") / "data", small=True)
 

@@ -78,8 +78,8 @@ def table(chain: Chain) -> list[tuple[str, str, str]]:
 
 def draw(chain: Chain, data: Path) -> None:
     """Draw the pictures of the page."""
-    from detection.pictures import detection_sheet
-    from pretrain.pictures import region_sheet
+    from detection.coco.pictures import detection_sheet
+    from pretrain.sheets import region_sheet
 
     region_sheet(chain.out / "pretrain_keepcutmix" / "last.pth", chain.out / "regions.png")
     coco = data / "detection" / "coco"
@@ -136,7 +136,7 @@ def main() -> int:
 
     from detection.table11.launch import train_net
     from engine.errors import guard
-    from imagesets.demo import ensure
+    from imagesets.demo.make import ensure
 
     def command() -> None:
         chain, data = Chain(out), ensure()

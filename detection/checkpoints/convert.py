@@ -21,7 +21,7 @@ _SIGNS = (
     (r".*\.aux_bn\.", "split BatchNorm: merge it with timm.layers.convert_splitbn_model first"),
     (r"layer\d\.\d+\.convs\.", "Res2Net blocks"),
     (r"stages\.\d+\.blocks\.\d+\.norm1", "pre-activation blocks (ResNet v2)"),
-    (r"(stages|patch_embed|cls_token|blocks|features)\b", "another family's layers: it is no ResNet"),
+    (r"(stages|patch_embed|cls_token|blocks|features)\b", "another family's layers: it is not a ResNet"),
 )
 _TWINS = {"resnetaa": "averages before striding", "resnetblur": "blurs before striding"}
 _WAY_OUT = "TimmBackbone trains it as it is: detection/configs/lazy/faster_rcnn_timm_FPN_3x.py"
@@ -58,7 +58,7 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
             )
         raise UserError(f"the weights are those of {' or '.join(fits) or found}, not of {name}{hint}")
     if not fits:
-        raise UserError(f"{found} is no architecture that is known to convert: {', '.join(ARCHS)}")
+        raise UserError(f"{found} is not an architecture that converts; these do: {', '.join(ARCHS)}")
     if found.norm == "GN" and not name:
         raise UserError(
             "the weights have no BatchNorm statistics: averaged parameters without buffers, or GroupNorm; "
@@ -110,7 +110,7 @@ def infer(state: dict[str, Tensor]) -> Arch:
     depth = next((d for d, b in DEPTHS.items() if b == blocks and (d >= 50) == bottleneck), None)
     if depth is None:
         kind = "bottleneck" if bottleneck else "basic"
-        raise UserError(f"stages of {blocks} {kind} blocks are no depth of Detectron2's ResNet {tuple(DEPTHS)}")
+        raise UserError(f"stages of {blocks} {kind} blocks are not a depth of Detectron2's ResNet {tuple(DEPTHS)}")
     norm = "BN" if "bn1.running_mean" in state else "GN"
     middle = state.get("layer1.0.conv2.weight")
     if middle is None or middle.ndim != 4:

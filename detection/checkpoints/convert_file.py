@@ -14,6 +14,7 @@ import yaml
 from detection.checkpoints.arch import Arch
 from detection.checkpoints.convert import choose_arch, convert
 from detection.checkpoints.write import check_suffix, config_keys, train_command, write
+from detection.detectors.verify import TOLERANCE, is_installed, verify
 from engine.errors import UserError
 from engine.run_folder import provenance
 from networks.weights import Loaded, check_normalisation, find, load
@@ -46,11 +47,11 @@ class Conversion:
     std: tuple[float, ...] = ()
 
 
-def convert_file(asked: Conversion) -> int:
+def convert_file(options: Conversion) -> int:
     """Convert a checkpoint, print what was done and how to use it.
 
     Args:
-        asked: what to convert to what.
+        options: what to convert to what.
 
     Returns:
         0, or 1 when the verification found a difference: then nothing is written.
@@ -60,44 +61,44 @@ def convert_file(asked: Conversion) -> int:
 
     Source: the suite's command line.
     """
-    check_suffix(asked.output)
-    if asked.output.resolve() == find(asked.source).resolve():
-        raise UserError(f"{asked.output} is the checkpoint itself: give another output")
-    loaded = load(asked.source, asked.use)
-    given = {name: getattr(asked, name) or getattr(loaded, name) for name in ("mean", "std")}
-    loaded = loaded._replace(**{name: check_normalisation(name, values) for name, values in given.items()})
-    name, arch, warning = choose_arch(loaded.state, loaded.arch, asked.arch)
-    converted = convert(loaded.state, arch, keep_fc=asked.keep_fc)
-    made = _provenance(asked, loaded, name, arch)
+    check_suffix(options.output)
+    if options.output.resolve() == find(options.source).resolve():
+        raise UserError(f"{options.output} is the checkpoint itself: give another output")
+    loaded = load(options.source, options.use)
+    normalisation = {name: getattr(options, name) or getattr(loaded, name) for name in ("mean", "std")}
+    loaded = loaded._replace(**{name: check_normalisation(name, values) for name, values in normalisation.items()})
+    name, arch, warning = choose_arch(loaded.state, loaded.arch, options.arch)
+    converted = convert(loaded.state, arch, keep_fc=options.keep_fc)
+    record = _provenance(options, loaded, name, arch)
     for note in (*loaded.notes, *([f"warning: {warning}"] if warning else [])):
         print(note, file=sys.stderr)
-    hidden = asked.output.with_name(f".{asked.output.stem}.{os.getpid()}{asked.output.suffix}")
+    hidden = options.output.with_name(f".{options.output.stem}.{os.getpid()}{options.output.suffix}")
     try:
-        write(converted, hidden, made)
-        if asked.verify and not _verified(loaded, name, arch, hidden):
+        write(converted, hidden, record)
+        if options.verify and not _verified(loaded, name, arch, hidden):
             return 1
-        os.replace(hidden, asked.output)
+        os.replace(hidden, options.output)
     finally:
         with suppress(OSError):  # it was moved, or could not be written
             hidden.unlink()
     print(
-        f"{asked.source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> "
-        f"{asked.output}: {len(converted)} tensors, all names and shapes as Detectron2 expects them"
+        f"{options.source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> "
+        f"{options.output}: {len(converted)} tensors, all names and shapes as Detectron2 expects them"
     )
-    if asked.explain:
-        _explain(asked, loaded, arch)
+    if options.explain:
+        _explain(options, loaded, arch)
     return 0
 
 
-def _provenance(asked: Conversion, loaded: Loaded, name: str, arch: Arch) -> dict[str, Any]:
+def _provenance(options: Conversion, loaded: Loaded, name: str, arch: Arch) -> dict[str, Any]:
     return {
         "arch": name,
         "depth": arch.depth,
         "norm": arch.norm,
-        "use": asked.use,
+        "use": options.use,
         "weights": loaded.key,
         "augment": loaded.augment,
-        "source": find(asked.source).name,
+        "source": find(options.source).name,
         "source_sha256": loaded.sha256,
         "mean": loaded.mean,
         "std": loaded.std,
@@ -107,17 +108,15 @@ def _provenance(asked: Conversion, loaded: Loaded, name: str, arch: Arch) -> dic
     }
 
 
-def _explain(asked: Conversion, loaded: Loaded, arch: Arch) -> None:
+def _explain(options: Conversion, loaded: Loaded, arch: Arch) -> None:
     print("\nConfig keys that belong to these weights:\n")
-    keys = config_keys(arch, asked.output, loaded.mean, loaded.std)
+    keys = config_keys(arch, options.output, loaded.mean, loaded.std)
     print(yaml.safe_dump(keys, sort_keys=False, default_flow_style=None))
-    print(f"Train:\n  {train_command(arch, asked.output, loaded.mean, loaded.std)}")
+    print(f"Train:\n  {train_command(arch, options.output, loaded.mean, loaded.std)}")
 
 
 def _verified(loaded: Loaded, name: str, arch: Arch, weights: Path) -> bool:
     """Compare through Detectron2 where it is installed; print the table."""
-    from detection.detectors.verify import TOLERANCE, is_installed, verify
-
     if not is_installed():
         print("NOT verified: Detectron2 is not installed, so only names, shapes and values were checked")
         return True

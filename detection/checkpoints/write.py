@@ -12,9 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from detection.checkpoints.arch import Arch
-from detection.rows import CONFIGS, ROWS
+from detection.table11.launch import train_net
+from detection.table11.rows import CONFIGS, ROWS
 from engine import checkpoint
 from engine.errors import UserError
+from engine.files import replacing
 from networks.pickles import read_pickle
 
 SUFFIXES = (".pth", ".pkl")
@@ -41,7 +43,7 @@ def write(converted: dict[str, Tensor], path: Path, provenance: dict[str, Any]) 
         checkpoint.save(content, path)
         return
     content["model"] = {name: tensor.numpy() for name, tensor in converted.items()}
-    with checkpoint.replacing(path) as file:
+    with replacing(path) as file:
         pickle.dump(content, file, protocol=4)
 
 
@@ -70,14 +72,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Source: detectron2/checkpoint/detection_checkpoint.py.
     """
     if not path.is_file():
-        raise UserError(f"no file {path}")
+        raise UserError(f"{path} not found")
     content = read_pickle(path) if path.suffix == ".pkl" else checkpoint.load(path)
     model = content.get("model", content)
     model = model if isinstance(model, dict) else {}
     tensors = {name: value for name, value in model.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise UserError(
-            f"{path} is no Detectron2 file (its top level holds: {', '.join(sorted(map(str, content))[:8])}): "
+            f"{path} is not a Detectron2 file (its top level holds: {', '.join(sorted(map(str, content))[:8])}): "
             "tools/convert_to_d2.py makes one"
         )
     return tensors, json.loads(content.get(PROVENANCE, "{}"))
@@ -107,7 +109,7 @@ def config_keys(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[
         std: the same.
 
     Returns:
-        Nested dict for ``CfgNode``; a forgotten key is no error in Detectron2, only a bad detector.
+        Nested dict for ``CfgNode``; a forgotten key is not an error in Detectron2, only a bad detector.
 
     Source: detectron2/config/defaults.py.
     """
@@ -141,8 +143,6 @@ def train_command(arch: Arch, weights: Path, mean: Sequence[float], std: Sequenc
 
     Source: detectron2/tools/train_net.py.
     """
-    from detection.table11.launch import train_net
-
     row = ROWS["fpn_r101" if arch.depth > 50 else "fpn_r50"]
     has = {"DEPTH": row.depth, "STRIDE_IN_1X1": False, "NORM": "FrozenBN"}
     more: dict[str, Any] = {"MODEL.WEIGHTS": weights.resolve()}

@@ -10,45 +10,49 @@ from typing import Any
 from PIL import Image
 
 from detection.coco.folder import COCO_CATEGORIES, annotation_file, image_folder, read_annotations, seen_size
+from detection.data import CheckOptions
 from engine.errors import UserError
 from engine.progress import tracked
+from imagesets.data_report import DataReport
 
 # images, annotations, images with objects
 PUBLISHED = {"train2017": (118287, 860001, 117266), "val2017": (5000, 36781, 4952)}
 SPLITS = ("train2017", "val2017", "val2017_100")
 
 
-def inspect(root: Path, *, decode: bool = False) -> tuple[list[str], list[str]]:
+def run(options: CheckOptions) -> int:
+    """Check and print; the work of ``python -m detection.data check``; returns the exit code."""
+    return inspect(Path(options.root), decode=options.decode).show()
+
+
+def inspect(root: Path, *, decode: bool = False) -> DataReport:
     """Look a DETECTRON2_DATASETS folder through.
 
     Args:
         root: the folder that holds ``coco/``.
         decode: also decode every image completely.
 
-    Returns:
-        Problems, and counts of every split.
-
     Raises:
         UserError: no COCO set in it.
 
     Source: detectron2/data/datasets: load_coco_json, builtin.py, builtin_meta.py.
     """
-    there = [split for split in SPLITS if annotation_file(root, split).is_file()]
-    if not there:
+    present = [split for split in SPLITS if annotation_file(root, split).is_file()]
+    if not present:
         raise UserError(f"no coco/annotations/instances_{{{','.join(SPLITS)}}}.json below {root}")
-    problems, told = [], []
-    for split in there:
+    problems, counts = [], []
+    for split in present:
         content = read_annotations(annotation_file(root, split))
         problems += [f"{split}: {text}" for text in _problems(content, image_folder(root, split), decode)]
-        told.append(_counts(split, content))
-    problems += [f"{split}: no {annotation_file(root, split)}" for split in SPLITS[:2] if split not in there]
-    return problems, told
+        counts.append(_counts(split, content))
+    problems += [f"{split}: no {annotation_file(root, split)}" for split in SPLITS[:2] if split not in present]
+    return DataReport(counts, problems)
 
 
 def _counts(split: str, content: dict[str, Any]) -> str:
     images, objects = len(content["images"]), len(content["annotations"])
     filled = len(
-        {each["image_id"] for each in content["annotations"]} & {each["id"] for each in content["images"]}
+        {box["image_id"] for box in content["annotations"]} & {image["id"] for image in content["images"]}
     )
     text = f"{split}: {images} images, {objects} objects, {images - filled} images without any"
     published = PUBLISHED.get(split)
@@ -60,26 +64,26 @@ def _counts(split: str, content: dict[str, Any]) -> str:
 def _problems(content: dict[str, Any], folder: Path, decode: bool) -> Iterator[str]:
     if not content["images"]:
         yield "no images"
-    found = {each["id"]: each["name"] for each in content["categories"]}
-    official = {each["id"]: each["name"] for each in COCO_CATEGORIES}
-    if found != official:
+    categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+    official = {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}
+    if categories != official:
         yield (
-            f"categories are not COCO's 80 with their ids ({len(found)} of {len(official)}): Detectron2's builtin "
-            "data sets refuse them; register_coco_instances under a name of your own takes them"
+            f"categories are not COCO's 80 with their ids ({len(categories)} of {len(official)}): Detectron2's "
+            "builtin data sets refuse them; register_coco_instances under a name of your own takes them"
         )
     yield from _image_problems(content["images"], folder, decode)
-    yield from _object_problems(content, set(found))
+    yield from _object_problems(content, set(categories))
 
 
 def _image_problems(images: list[dict[str, Any]], folder: Path, decode: bool) -> Iterator[str]:
     for key in ("id", "file_name"):
         yield from _twice(images, key)
-    found: dict[str, list[str]] = {}
+    faults: dict[str, list[str]] = {}
     for image in tracked(images, folder.name):
         fault = _image_fault(image, folder / image["file_name"], decode)
         if fault:
-            found.setdefault(fault, []).append(image["file_name"])
-    for fault, names in found.items():
+            faults.setdefault(fault, []).append(image["file_name"])
+    for fault, names in faults.items():
         yield f"{len(names)} images {fault} ({folder}), e.g. {names[0]}"
 
 
@@ -97,7 +101,7 @@ def _image_fault(image: dict[str, Any], path: Path, decode: bool) -> str:
 
 
 def _twice(entries: list[dict[str, Any]], key: str) -> Iterator[str]:
-    twice = [value for value, count in Counter(each.get(key) for each in entries).items() if count > 1]
+    twice = [value for value, count in Counter(entry.get(key) for entry in entries).items() if count > 1]
     if twice:
         yield f"{len(twice)} values of {key} occur twice, e.g. {twice[0]}"
 
@@ -105,26 +109,26 @@ def _twice(entries: list[dict[str, Any]], key: str) -> Iterator[str]:
 def _object_problems(content: dict[str, Any], categories: set[int]) -> Iterator[str]:
     sizes = {image["id"]: (image.get("width", 0), image.get("height", 0)) for image in content["images"]}
     faults: dict[str, list[Any]] = {}
-    for each in content["annotations"]:
-        fault = _fault(each, sizes, categories)
+    for box in content["annotations"]:
+        fault = _fault(box, sizes, categories)
         if fault:
-            faults.setdefault(fault, []).append(each.get("id"))
+            faults.setdefault(fault, []).append(box.get("id"))
     for fault, ids in faults.items():
         yield f"{len(ids)} annotations {fault}, e.g. id {ids[0]}"
     yield from (f"annotations: {text}" for text in _twice(content["annotations"], "id"))
 
 
-def _fault(each: dict[str, Any], sizes: dict[int, tuple[int, int]], categories: set[int]) -> str:
-    if {"bbox", "image_id", "category_id", "id"} - each.keys():
+def _fault(box: dict[str, Any], sizes: dict[int, tuple[int, int]], categories: set[int]) -> str:
+    if {"bbox", "image_id", "category_id", "id"} - box.keys():
         return "lack bbox, image_id, category_id or id"
-    if each["image_id"] not in sizes:
+    if box["image_id"] not in sizes:
         return "are of no image of the set"
-    if each["category_id"] not in categories:
+    if box["category_id"] not in categories:
         return "are of no category of the set"
-    if "iscrowd" not in each or "area" not in each:
+    if "iscrowd" not in box or "area" not in box:
         return "lack iscrowd or area, which the evaluation needs"
-    x, y, width, height = each["bbox"]
-    across, down = sizes[each["image_id"]]
+    x, y, width, height = box["bbox"]
+    across, down = sizes[box["image_id"]]
     if width <= 0 or height <= 0:
         return "have an empty box"
     if x < -1 or y < -1 or x + width > across + 1 or y + height > down + 1:

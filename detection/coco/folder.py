@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from engine.errors import UserError
+from engine.files import write_json
 from imagesets.demo.detection import CATEGORY_IDS, CATEGORY_NAMES
 
 _FIELDS: dict[str, dict[str, type]] = {
@@ -54,11 +55,11 @@ def read_annotations(path: Path) -> dict[str, Any]:
     Source: cocodataset.org's format.
     """
     if not path.is_file():
-        raise UserError(f"no annotations {path}")
+        raise UserError(f"annotations {path} not found")
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no JSON or was cut short: {error}") from error
+        raise UserError(f"{path} is not valid JSON or was cut short: {error}") from error
     lacking = [
         key
         for key in ("images", "annotations", "categories")
@@ -67,14 +68,14 @@ def read_annotations(path: Path) -> dict[str, Any]:
     if lacking:
         raise UserError(f"{path} has no list {lacking[0]!r}: not COCO's object annotations")
     for part, kinds in _FIELDS.items():
-        for index, each in enumerate(content[part]):
-            _check_entry(each, kinds, f"{path}: {part}[{index}]")
+        for index, entry in enumerate(content[part]):
+            _check_entry(entry, kinds, f"{path}: {part}[{index}]")
     return content
 
 
 def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
     if not isinstance(entry, dict):
-        raise UserError(f"{where} is no object: {str(entry)[:40]}")
+        raise UserError(f"{where} is not an object: {str(entry)[:40]}")
     for name, kind in kinds.items():
         if not isinstance(entry.get(name), kind) or isinstance(entry.get(name), bool):
             raise UserError(f"{where}: {name} must be {kind.__name__}, got {entry.get(name)!r}")
@@ -83,7 +84,7 @@ def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
 
 
 def check_box(box: Any, where: str) -> None:
-    """Refuse what is no box of four finite numbers.
+    """Refuse what is not a box of four finite numbers.
 
     Raises:
         UserError: says where.
@@ -97,10 +98,7 @@ def check_box(box: Any, where: str) -> None:
 
 def write_annotations(content: dict[str, Any], path: Path) -> None:
     """Write a COCO annotation file, or leave the old one as it is."""
-    from engine.checkpoint import replacing
-
-    with replacing(path) as file:
-        file.write(json.dumps(content).encode())
+    write_json(content, path, indent=None)
 
 
 def seen_size(image: Image.Image) -> tuple[int, int]:

@@ -7,7 +7,16 @@ import re
 from pathlib import Path
 
 from detection.coco.folder import annotation_file, image_folder, place, read_annotations, write_annotations
+from detection.data import SubsetOptions
 from engine.errors import UserError
+
+
+def run(options: SubsetOptions) -> None:
+    """Take the subset and print counts; the work of ``python -m detection.data subset``."""
+    root, out = Path(options.root), Path(options.out)
+    counts = subset(root, out, options.split, options.count, seed=options.seed, name=options.name)
+    split = options.name or options.split
+    print(f"{options.out}/coco: {split}: {counts['images']} images, {counts['objects']} objects")
 
 
 def subset(root: Path, out: Path, split: str, count: int, *, seed: int = 0, name: str = "") -> dict[str, int]:
@@ -37,13 +46,13 @@ def subset(root: Path, out: Path, split: str, count: int, *, seed: int = 0, name
     if not 0 < count <= len(images):
         raise UserError(f"count: {split} has {len(images)} images, not {count}")
     random.Random(seed).shuffle(images)
-    chosen = {image["id"]: image for image in images[:count]}
-    objects = [each for each in content["annotations"] if each["image_id"] in chosen]
-    for image in chosen.values():
+    selected = {image["id"]: image for image in images[:count]}
+    objects = [entry for entry in content["annotations"] if entry["image_id"] in selected]
+    for image in selected.values():
         source = image_folder(root, split) / image["file_name"]
         if not source.is_file():
             raise UserError(f"the image {source} is missing: python -m detection.data check says what else is")
         place(source, image_folder(out, name) / image["file_name"])
-    kept = {**content, "images": sorted(chosen.values(), key=lambda image: image["id"]), "annotations": objects}
+    kept = {**content, "images": sorted(selected.values(), key=lambda image: image["id"]), "annotations": objects}
     write_annotations(kept, annotation_file(out, name))
-    return {"images": len(chosen), "objects": len(objects)}
+    return {"images": len(selected), "objects": len(objects)}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from PIL import Image
 
 from detection.coco.folder import (
@@ -17,10 +18,24 @@ from detection.coco.folder import (
     seen_size,
     write_annotations,
 )
+from detection.data import YoloOptions
 from engine.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _SLACK = 0.01  # a box may stick out of the image by this share: writers round
+
+
+def run(options: YoloOptions) -> None:
+    """Convert and print counts; the work of ``python -m detection.data yolo``."""
+    names = read_names(Path(options.names)) if options.names else COCO_NAMES
+    counts = yolo_to_coco(Path(options.images), names, Path(options.out), options.split)
+    print(f"{options.out}/coco: {options.split}: {', '.join(f'{n} {what}' for what, n in counts.items())}")
+    if tuple(names) != COCO_NAMES:
+        print(
+            f"{len(names)} classes that are not COCO's: train_net.py finds them once your script has called "
+            "detectron2.data.datasets.register_coco_instances; set MODEL.ROI_HEADS.NUM_CLASSES or "
+            f"MODEL.RETINANET.NUM_CLASSES {len(names)}"
+        )
 
 
 def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> dict[str, int]:
@@ -43,17 +58,17 @@ def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> d
 
     Source: the layouts of Ultralytics' YOLO and of cocodataset.org.
     """
-    found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
+    paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
         raise UserError(f"no images in {images}: give YOLO's images folder, e.g. images/train2017")
     categories = categories_of(names)
-    if not any(_label_file(path).is_file() for path in found):
+    if not any(_label_file(path).is_file() for path in paths):
         raise UserError(
-            f"no labels for any of {len(found)} images: looked for {_label_file(found[0])} and the like"
+            f"no labels for any of {len(paths)} images: looked for {_label_file(paths[0])} and the like"
         )
     listed: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
-    for number, path in enumerate(found, 1):
+    for number, path in enumerate(paths, 1):
         width, height = _size(path)
         name = str(path.relative_to(images))
         listed.append({"id": number, "file_name": name, "width": width, "height": height})
@@ -73,7 +88,7 @@ def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> d
         place(path, image_folder(out, split) / name)
     content = {"images": listed, "annotations": objects, "categories": list(categories)}
     write_annotations(content, annotation_file(out, split))
-    empty = len(listed) - len({each["image_id"] for each in objects})
+    empty = len(listed) - len({entry["image_id"] for entry in objects})
     return {"images": len(listed), "objects": len(objects), "without objects": empty}
 
 
@@ -91,12 +106,10 @@ def read_names(data_yaml: Path) -> tuple[str, ...]:
     """Read class names from a data.yaml: a list, or a dict from 0 on.
 
     Raises:
-        UserError: missing, no YAML, or no names.
+        UserError: missing, not valid YAML, or no names.
 
     Source: Ultralytics' data set files.
     """
-    import yaml
-
     try:
         names = yaml.safe_load(data_yaml.read_text())["names"]
         if not isinstance(names, list | dict):
@@ -129,7 +142,7 @@ def _labels(path: Path, width: int, height: int, classes: int) -> Iterator[tuple
     try:
         lines = path.read_text().splitlines() if path.is_file() else []
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text: {error}") from error
+        raise UserError(f"{path} is not a text file: {error}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -1,4 +1,4 @@
-"""A detector built from a config on the CPU and loaded as ``train_net.py`` loads it: what its backbone got."""
+"""A detector built from a config on the CPU and loaded as ``train_net.py`` loads it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.errors import UserError
 _HOME = re.compile(r"(?:backbone\.(?:bottom_up\.)?|roi_heads\.)((?:stem|res\d)\..*)")
 
 
-class Built(NamedTuple):
+class Detector(NamedTuple):
     """A detector.
 
     Attributes:
@@ -44,7 +44,7 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def build(config: Path, options: Sequence[str] = ()) -> Built:
+def build(config: Path, options: Sequence[str] = ()) -> Detector:
     """Build the model of a config.
 
     Args:
@@ -62,18 +62,18 @@ def build(config: Path, options: Sequence[str] = ()) -> Built:
     except ImportError as error:
         raise UserError(f"this needs Detectron2 ({error}): make install, see the README") from error
     if not config.is_file():
-        raise UserError(f"config: no file {config}; python -m detection.rows lists ours")
+        raise UserError(f"config: {config} not found; python -m detection.rows lists ours")
     lazy = config.suffix == ".py"
     try:
         with quiet():
             if lazy:
                 cfg = LazyConfig.apply_overrides(LazyConfig.load(str(config)), list(options))
-                return Built(instantiate(cfg.model).eval(), cfg, lazy)
+                return Detector(instantiate(cfg.model).eval(), cfg, lazy)
             cfg = get_cfg()
             cfg.merge_from_file(str(config))
             cfg.merge_from_list(list(options))
             cfg.MODEL.DEVICE = "cpu"
-            return Built(build_model(cfg).eval(), cfg, lazy)
+            return Detector(build_model(cfg).eval(), cfg, lazy)
     except UserError:
         raise
     except Exception as error:  # Detectron2 asserts and raises all kinds of errors on a config that does not fit
@@ -111,11 +111,11 @@ def resnet_tensors(names: Mapping[str, Any]) -> dict[str, str]:
 
     Source: detectron2/modeling: C4 has backbone.*, FPN and RetinaNet backbone.bottom_up.*, C4's res5 roi_heads.*.
     """
-    found = {match[1]: name for name in names if (match := _HOME.fullmatch(name))}
-    return {short: name for short, name in found.items() if not short.endswith("num_batches_tracked")}
+    homes = {match[1]: name for name in names if (match := _HOME.fullmatch(name))}
+    return {short: name for short, name in homes.items() if not short.endswith("num_batches_tracked")}
 
 
-def held_by(weights: Path) -> dict[str, Tensor]:
+def backbone_tensors(weights: Path) -> dict[str, Tensor]:
     """Read a file's tensors; a detector's own checkpoint gives those of its backbone, without prefix.
 
     Raises:
@@ -126,7 +126,7 @@ def held_by(weights: Path) -> dict[str, Tensor]:
     return {short: tensors[name] for short, name in homes.items()} if homes else tensors
 
 
-def unfilled(model: Any, weights: Path) -> list[str]:
+def missing_tensors(model: Any, weights: Path) -> list[str]:
     """List the backbone's tensors that do not carry the file's values.
 
     Args:
@@ -138,17 +138,17 @@ def unfilled(model: Any, weights: Path) -> list[str]:
 
     Source: detectron2 only warns about unfilled tensors.
     """
-    held, own = held_by(weights), model.state_dict()
-    return [short for short, name in resnet_tensors(own).items() if not _same(own[name], held.get(short))]
+    given, own = backbone_tensors(weights), model.state_dict()
+    return [short for short, name in resnet_tensors(own).items() if not _same(own[name], given.get(short))]
 
 
-def homeless(model: Any, weights: Path) -> list[str]:
+def unused_tensors(model: Any, weights: Path) -> list[str]:
     """List the tensors of a converted file that the detector has no place for (the classifier aside).
 
     Source: detectron2 only warns about them.
     """
     homes = resnet_tensors(model.state_dict())
-    return [name for name in held_by(weights) if name not in homes and not name.startswith("linear.")]
+    return [name for name in backbone_tensors(weights) if name not in homes and not name.startswith("linear.")]
 
 
 def _same(own: Tensor, given: Tensor | None) -> bool:

@@ -8,7 +8,8 @@ from detectron2 import model_zoo
 from detectron2.config import LazyCall
 from omegaconf import DictConfig
 
-from detection.rows import SCHEDULE
+from detection.detectors.timm_backbone import TimmBackbone
+from detection.table11.rows import SCHEDULE
 
 PIXEL_MEAN, PIXEL_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 _MODELS = {"c4": "mask_rcnn_c4", "fpn": "mask_rcnn_fpn", "retinanet": "retinanet"}
@@ -55,8 +56,6 @@ def timm_fpn(name: str, *, lr: float = 0.02) -> Parts:
 
     Source: detectron2/configs/common/models/mask_rcnn_fpn.py.
     """
-    from detection.detectors.timm_backbone import TimmBackbone
-
     model = _detector("fpn")
     model.backbone.bottom_up = LazyCall(TimmBackbone)(
         name=name,

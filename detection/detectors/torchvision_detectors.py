@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torchvision.models.detection import FasterRCNN, RetinaNet
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from detection.checkpoints.arch import ARCHS
 from detection.checkpoints.convert import choose_arch, convert
 from engine.errors import UserError
 from networks.weights import Loaded, load
-
-if TYPE_CHECKING:
-    from torchvision.models.detection import FasterRCNN, RetinaNet
 
 NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d")
 NAMES += ("resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2")
@@ -53,8 +55,6 @@ def faster_rcnn(
 
     Source: torchvision/models/detection/faster_rcnn.py (``fasterrcnn_resnet50_fpn``).
     """
-    from torchvision.models.detection import FasterRCNN
-
     backbone, loaded = _backbone(checkpoint, freeze_at, arch, use)
     return FasterRCNN(backbone, num_classes, image_mean=list(loaded.mean), image_std=list(loaded.std), **options)
 
@@ -86,9 +86,6 @@ def retinanet(
 
     Source: torchvision/models/detection/retinanet.py (``retinanet_resnet50_fpn``).
     """
-    from torchvision.models.detection import RetinaNet
-    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
-
     # P6 from P5, and no P2: torchvision's first version of it
     backbone, loaded = _backbone(checkpoint, freeze_at, arch, use, (2, 3, 4), LastLevelP6P7(256, 256))
     return RetinaNet(backbone, num_classes, image_mean=list(loaded.mean), image_std=list(loaded.std), **options)
@@ -102,18 +99,15 @@ def _backbone(
     layers: Sequence[int] = (1, 2, 3, 4),
     extra: Any = None,
 ) -> tuple[Any, Loaded]:
-    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-    from torchvision.ops import FrozenBatchNorm2d
-
     if not 0 <= freeze_at <= 5:
         raise ValueError(f"freeze_at must be 0 to 5, got {freeze_at}")
     loaded = load(Path(checkpoint), use)
-    name, found, _ = choose_arch(loaded.state, loaded.arch, arch)
+    name, architecture, _ = choose_arch(loaded.state, loaded.arch, arch)
     if name not in NAMES:
         raise UserError(
-            f"{name} is not in torchvision; these are: {', '.join(each for each in ARCHS if each in NAMES)}"
+            f"{name} is not in torchvision; these are: {', '.join(known for known in ARCHS if known in NAMES)}"
         )
-    convert(loaded.state, found)  # complete, finite, of the right shapes
+    convert(loaded.state, architecture)  # complete, finite, of the right shapes
     body = resnet_fpn_backbone(
         backbone_name=name,
         weights=None,

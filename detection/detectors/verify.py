@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from torch import Tensor
 
 from detection.checkpoints.arch import Arch
 from detection.checkpoints.write import config_keys
-from detection.detectors.build import load_weights, quiet, unfilled
+from detection.detectors.build import load_weights, missing_tensors, quiet
 from engine.errors import UserError
 
 TOLERANCE = 1e-5
@@ -54,8 +55,6 @@ def verify(
 
     Source: detectron2/checkpoint, detectron2/modeling; features of timm.create_model(features_only=True).
     """
-    import timm
-
     if image_3HW is None:
         seeded = torch.Generator().manual_seed(0)
         image_3HW = torch.randint(0, 256, (3, 224, 256), generator=seeded, dtype=torch.uint8)
@@ -64,13 +63,16 @@ def verify(
     model = _detector(arch, weights, mean, std, "RetinaNet")
     with torch.no_grad():
         mean_C11, std_C11 = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
-        wanted = dict(zip(STAGES, reference(((image_3HW.float() / 255 - mean_C11) / std_C11)[None]), strict=True))
-        got = model.backbone.bottom_up(model.preprocess_image([{"image": image_3HW}]).tensor)
+        expected = dict(
+            zip(STAGES, reference(((image_3HW.float() / 255 - mean_C11) / std_C11)[None]), strict=True)
+        )
+        actual = model.backbone.bottom_up(model.preprocess_image([{"image": image_3HW}]).tensor)
         if arch.bottleneck:
             head = _detector(arch, weights, mean, std, "GeneralizedRCNN").roi_heads.res5
-            wanted[ROI_HEAD], got[ROI_HEAD] = wanted["res5"], head(wanted["res4"])
+            expected[ROI_HEAD], actual[ROI_HEAD] = expected["res5"], head(expected["res4"])
     return {
-        stage: float((got[stage] - feature).abs().max() / feature.abs().max()) for stage, feature in wanted.items()
+        stage: float((actual[stage] - feature).abs().max() / feature.abs().max())
+        for stage, feature in expected.items()
     }
 
 
@@ -90,7 +92,7 @@ def _detector(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[fl
     with quiet():
         model = build_model(cfg).eval()
     load_weights(model, weights)
-    missing = unfilled(model, weights)
+    missing = missing_tensors(model, weights)
     if missing:
         raise UserError(f"Detectron2 left {len(missing)} backbone tensors unfilled, e.g. {missing[0]}")
     return model

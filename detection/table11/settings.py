@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detection.rows import ROWS
+import yaml
+
+from detection.table11.rows import ROWS
 from engine.errors import UserError
 
-OTHER = "other"  # runs of configs that are no row
+OTHER = "other"  # runs of configs that are not a row
 
 
 class Settings(NamedTuple):
@@ -36,11 +38,10 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a config.yaml; Python objects in a LazyConfig's dump are left out.
 
     Raises:
-        UserError: no such file, no YAML, or no config of Detectron2.
+        UserError: no such file, not valid YAML, or not a config of Detectron2.
 
     Source: detectron2/engine/defaults.py writes it.
     """
-    import yaml
 
     class Loader(yaml.SafeLoader):
         """Knows no Python objects."""
@@ -51,7 +52,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(cfg, dict) or not {"MODEL", "model"} & cfg.keys():
-        raise UserError(f"{path} is no config.yaml of train_net.py: it has no MODEL")
+        raise UserError(f"{path} is not a config.yaml of train_net.py: it has no MODEL")
     return cfg
 
 
@@ -62,7 +63,7 @@ def settings_of(cfg: Mapping[str, Any]) -> Settings:
         cfg: from :func:`read_config`.
 
     Returns:
-        The settings; row "other" for what is none of Table 11's.
+        The settings; row "other" for what is not in Table 11.
 
     Source: detectron2/config/defaults.py; detectron2/configs/common.
     """
@@ -92,7 +93,7 @@ def _of_lazy(cfg: Mapping[str, Any]) -> Settings:
     kind = "retinanet" if retina else "fpn" if bottom_up else "c4"
     resnet = bottom_up or model["backbone"]
     return Settings(
-        row=_row(kind, resnet.get("stages", {}).get("depth")),  # a TimmBackbone has none, and is no row
+        row=_row(kind, resnet.get("stages", {}).get("depth")),  # a TimmBackbone has none, and is not a row
         iterations=int(train["max_iter"]),
         batch=int(cfg["dataloader"]["train"]["total_batch_size"]),
         beta=float(model.get("smooth_l1_beta", 0.0)) if retina else None,

@@ -227,25 +227,37 @@ def attentive_cutmix(grid: int, cells: int, attention: nn.Module | None = None) 
 def _attention(network: nn.Module, images_BCHW: Tensor, grid: int) -> Tensor:
     """Sum the last feature map over its channels, on a G x G grid."""
     with torch.no_grad(), borrowed(network) as inner:
-        bare = without_early_head(inner)
-        features: Callable[[Tensor], Tensor] | None = getattr(bare, "forward_features", None)
-        if features is None:
-            raise ValueError(f"baseline: {type(bare).__name__} has no forward_features to attend with")
-        return F.adaptive_avg_pool2d(features(images_BCHW).float().sum(1), grid)
+        return F.adaptive_avg_pool2d(_forward_features(inner)(images_BCHW).float().sum(1), grid)
 
 
-def build_mixer(config: Baseline, attention: nn.Module | None = None) -> Mixer | None:
+def _forward_features(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    inner = without_early_head(network)
+    features: Callable[[Tensor], Tensor] | None = getattr(inner, "forward_features", None)
+    if features is None:
+        raise ValueError(f"baseline: {type(inner).__name__} has no forward_features to attend with")
+    return features
+
+
+def build_mixer(
+    config: Baseline, attention: nn.Module | None = None, model: nn.Module | None = None
+) -> Mixer | None:
     """Build the baseline of a config; None for ``none``.
 
     Args:
         config: plain values.
-        attention: network of Attentive CutMix, where another than the one in training is wanted.
+        attention: network of Attentive CutMix, where it is not the one in training.
+        model: the network in training, to check that the baseline can work with it.
 
     Raises:
-        ValueError: an unknown name or a value out of range.
+        ValueError: an unknown name, a value out of range, or a network that lacks what the baseline needs.
 
     Source: as each baseline.
     """
+    if model is not None and config.name == "manifold_mixup":
+        for layer in filter(None, config.layers):
+            _submodule(model, layer)
+    if model is not None and config.name == "attentive_cutmix":
+        _forward_features(attention or model)
     return choose(MIXERS, config.name, "baseline.name")(config, attention)
 
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.checkpoint import replacing
 from engine.errors import UserError
+from engine.files import replacing
 
 Ints = NDArray[np.int64]
 _PARTS = ("query", "gallery")
@@ -214,7 +214,7 @@ def twins(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
     Returns:
         (query, gallery) indices, one gallery image a query.
 
-    Source: elementary. Sixteen spread values find the candidates; the whole rows are then compared.
+    Sixteen spread values find the candidates; the whole rows are then compared.
     """
     step = max(1, query_QD.shape[1] // 16)
     query, gallery = query_QD.cpu(), gallery_GD.cpu()

@@ -100,7 +100,7 @@ def unit(features_ND: Tensor) -> Tensor:
     Args:
         features_ND: float32.
 
-    Source: elementary; the magnitude is divided out first, so that squares neither overflow nor vanish.
+    The magnitude is divided out first, so that squares neither overflow nor vanish.
     """
     return _scaled_in_place(features_ND.clone())
 
@@ -136,7 +136,7 @@ def products(query_CD: Tensor, gallery_GD: Tensor, tile: int = 2048) -> Tensor:
     Returns:
         C x G.
 
-    Source: elementary; a tile stays in the cache.
+    A tile stays in the cache.
     """
     return torch.cat([query_CD @ some_TD.T for some_TD in gallery_GD.split(tile)], 1)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from engine.errors import UserError
-from engine.ranges import within
+from engine.errors import UserError, as_user_error, check_ranges
 from reid.config import Protocol
 from reid.evaluation.bootstrap import intervals
 from reid.evaluation.expansion import expand_queries
 from reid.evaluation.features import Features, warnings
 from reid.evaluation.metrics import PerQuery, all_shots, metrics, per_query
 from reid.evaluation.rank import Block, Ranker, Ranks, feature_blocks, matrix_blocks, unit, visit
+from reid.evaluation.rerank import rerank
 from reid.evaluation.single_shot import SingleShot
 from reid.evaluation.verification import Verification
 
@@ -23,7 +23,7 @@ class Report(NamedTuple):
     Attributes:
         numbers: metric -> value, percent; see :mod:`reid.evaluation.metrics`, :mod:`reid.evaluation.verification`.
         intervals: metric -> 95 % interval.
-        found: values of the valid queries, for :func:`reid.evaluation.bootstrap.compare`.
+        per_query: values of the valid queries, for :func:`reid.evaluation.bootstrap.compare`.
         ranks: of all positives.
         verification: the histograms, or None.
         remarks: what looks wrong.
@@ -31,7 +31,7 @@ class Report(NamedTuple):
 
     numbers: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    found: PerQuery
+    per_query: PerQuery
     ranks: Ranks
     verification: Verification | None
     remarks: list[str]
@@ -59,7 +59,7 @@ def evaluate_features(
     shots = SingleShot(labels, protocol.single_shot, protocol.seed) if protocol.single_shot else None
     # thresholds belong to a similarity: re-ranked distances depend on the rest of the gallery
     pairs = Verification() if protocol.thresholds and protocol.metric == "cosine" and not protocol.rerank else None
-    visit(blocks, *(each for each in (ranker, shots, pairs) if each is not None))
+    visit(blocks, *(visitor for visitor in (ranker, shots, pairs) if visitor is not None))
     ranks = ranker.result()
     remarks = warnings(features)
     if pairs is not None:
@@ -70,24 +70,24 @@ def evaluate_features(
         raise UserError("; ".join([str(error), *remarks])) from error
     numbers |= shots.result() if shots else {}
     numbers |= pairs.result() if pairs else {}
-    found = per_query(ranks)
-    resamples, known = protocol.resamples, {}
+    values = per_query(ranks)
+    resamples, ends = protocol.resamples, {}
     if resamples:
-        known = intervals(found, labels.query_ids, resamples=resamples, seed=protocol.seed)
+        ends = intervals(values, labels.query_ids, resamples=resamples, seed=protocol.seed)
     remarks += suspicious(numbers, ranks.num_queries)
-    return Report(numbers, known, found, ranks, pairs, remarks)
+    return Report(numbers, ends, values, ranks, pairs, remarks)
 
 
 def check(protocol: Protocol) -> None:
     """Refuse what makes no sense, before any work.
 
     Raises:
-        UserError: unknown metric, or a number out of range.
+        UserError: a number is out of range.
     """
-    if protocol.metric not in ("cosine", "euclidean"):
-        raise UserError(f"metric must be cosine or euclidean, got {protocol.metric!r}")
-    within(protocol, k1=(1, None), k2=(1, None), rerank_weight=(0, 1), expand=(0, None), expand_alpha=(0, None))
-    within(protocol, resamples=(0, None), single_shot=(0, None), seed=(0, None))
+    check_ranges(
+        protocol, k1=(1, None), k2=(1, None), rerank_weight=(0, 1), expand=(0, None), expand_alpha=(0, None)
+    )
+    check_ranges(protocol, resamples=(0, None), single_shot=(0, None), seed=(0, None))
 
 
 def distances(
@@ -106,13 +106,11 @@ def distances(
     Source: see the functions called.
     """
     query_QD, gallery_GD = features.query_QD, features.gallery_GD
-    try:
+    with as_user_error():
         if protocol.expand:
             query_QD = expand_queries(query_QD, gallery_GD, protocol.expand, alpha=protocol.expand_alpha)
         if not protocol.rerank:
             return feature_blocks(query_QD, gallery_GD, features.labels, metric=protocol.metric)
-        from reid.evaluation.rerank import rerank
-
         if protocol.metric == "cosine":
             query_QD, gallery_GD = unit(query_QD), unit(gallery_GD)
         matrix_QG = rerank(
@@ -123,8 +121,6 @@ def distances(
             weight=protocol.rerank_weight,
             progress=progress,
         )
-    except ValueError as error:
-        raise UserError(str(error)) from error
     return matrix_blocks(matrix_QG, features.labels)
 
 
@@ -137,18 +133,20 @@ def suspicious(numbers: dict[str, float], queries: int) -> list[str]:
 
     Source: issue threads of the strong baseline and AlignedReID (rank-1 2.1 with rank-5 92.5).
     """
-    found = []
+    remarks = []
     if numbers["rank1"] < 20 and numbers["rank5"] > 80:
-        found.append(
+        remarks.append(
             f"rank-1 {numbers['rank1']:.1f} with rank-5 {numbers['rank5']:.1f}: the first hits are left out or "
             "wrong: junk among the gallery, or queries in it under another camera"
         )
     if numbers["rank1"] == 100 and queries > 20:
-        found.append("rank-1 is 100: are query images in the gallery, or all cameras the same?")
+        remarks.append("rank-1 is 100: are query images in the gallery, or all cameras the same?")
     left = queries - int(numbers["valid_queries"])
     if left:
-        found.append(f"{left} of {queries} queries have no positive in the gallery and are left out of every mean")
-    return found
+        remarks.append(
+            f"{left} of {queries} queries have no positive in the gallery and are left out of every mean"
+        )
+    return remarks
 
 
 def as_dict(report: Report) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def rerank(
         query_QD: float32; rows of length 1 for cosine.
         gallery_GD: the same.
         k1: neighbours that may be reciprocal.
-        k2: neighbours over which the encoding is averaged; 1 is none.
+        k2: neighbours over which the encoding is averaged; 1 averages nothing.
         weight: of the original distance in [0, 1]; 1 gives the original order.
         progress: told the share that is done, in [0, 1].
 

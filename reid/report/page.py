@@ -6,19 +6,18 @@ import base64
 import html
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.checkpoint import replacing
+from PIL import Image
+
 from engine.errors import UserError
+from engine.files import replacing
 from reid.config import Protocol
+from reid.evaluation.features import Features
+from reid.evaluation.report import Report
 from reid.report.pictures import erasing_sheet, ranked_lists, score_histogram
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from reid.evaluation.features import Features
-    from reid.evaluation.report import Report
-    from reid.sources import Source
+from reid.sources import ReidSet
+from reid.trained import load_trained
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px system-ui;max-width:62em;margin:2em auto;padding:0 1em}}img{{max-width:100%}}
@@ -32,7 +31,7 @@ def write_page(
     path: Path,
     features: Features,
     report: Report,
-    source: Source,
+    source: ReidSet,
     protocol: Protocol,
     numbers: dict[str, Any],
     checkpoint: str,
@@ -70,15 +69,13 @@ def write_page(
         about=html.escape(", ".join(f"{key} {value}" for key, value in about.items() if value not in ("", {}))),
         rows=rows,
         remarks="".join(f"<p><b>Remark:</b> {html.escape(text)}</p>" for text in report.remarks),
-        pictures="".join(_figure(*each) for each in pictures),
+        pictures="".join(_figure(*entry) for entry in pictures),
     )
     with replacing(path) as file:
         file.write(content.encode())
 
 
-def _erasing(checkpoint: str, source: Source) -> list[tuple[str, str, Image.Image]]:
-    from reid.trained import load_trained
-
+def _erasing(checkpoint: str, source: ReidSet) -> list[tuple[str, str, Image.Image]]:
     try:
         image = erasing_sheet(load_trained(checkpoint), source)
     except UserError:  # a recipe without erasing, or another data set's people

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageOps
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from engine.errors import UserError
-from imagesets.contact_sheet import boxed, heat, picture, sheet
-from imagesets.images import IMAGENET_MEAN, IMAGENET_STD, Normalize, read_rgb
+from imagesets.contact_sheet import DPI, Colour, boxed, framed, heat, picture, render, sheet
+from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from imagesets.readers import read_rgb
+from keepcore import anywhere, build_keep
 from reid.config import Protocol
+from reid.evaluation.features import Features
 from reid.evaluation.report import distances
+from reid.evaluation.verification import Verification
+from reid.model import ReidModel
+from reid.photos import eval_transform
+from reid.sources import ReidSet
+from reid.trained import TrainedReid
 
-if TYPE_CHECKING:
-    from reid.evaluation.features import Features
-    from reid.evaluation.verification import Verification
-    from reid.sources import Source
-    from reid.trained import Trained
-
-WIDTH, HEIGHT, FRAME = 64, 128, 4
+WIDTH, HEIGHT = 64, 128
 RIGHT, WRONG, JUNK, QUERY = (40, 160, 60), (210, 50, 40), (230, 180, 40), (90, 90, 90)
 
 
 def ranked_lists(
-    features: Features, source: Source, protocol: Protocol, *, rows: int = 6, columns: int = 10
+    features: Features, source: ReidSet, protocol: Protocol, *, rows: int = 6, columns: int = 10
 ) -> Image.Image:
     """Draw queries and their nearest gallery images.
 
@@ -44,50 +49,53 @@ def ranked_lists(
     Source: the ranked lists of torchreid and fast-reid.
     """
     count = min(rows, len(source.query))
-    chosen = [i * len(source.query) // count for i in range(count)]
-    asked = features if protocol.rerank else _of_queries(features, chosen)  # re-ranking looks at all of them
+    shown = [i * len(source.query) // count for i in range(count)]
+    queries = features if protocol.rerank else _of_queries(features, shown)  # re-ranking looks at all of them
     lines = []
-    for block in distances(asked, protocol):
+    for block in distances(queries, protocol):
         for offset, row_G in enumerate(block.distance_CG):
             number = block.start + offset
-            query = number if protocol.rerank else chosen[number]
-            if query in chosen:
+            query = number if protocol.rerank else shown[number]
+            if query in shown:
                 nearest = block.order_G[np.lexsort((block.order_G, row_G))[:columns]]
                 lines.append(_line(features, source, query, nearest))
     return sheet(lines)
 
 
-def _of_queries(features: Features, chosen: list[int]) -> Features:
+def _of_queries(features: Features, indices: list[int]) -> Features:
     """Leave the other queries out."""
     labels = features.labels
-    few = labels._replace(query_ids=labels.query_ids[chosen], query_cams=labels.query_cams[chosen])
-    return features._replace(query_QD=features.query_QD[chosen], labels=few)
+    few = labels._replace(query_ids=labels.query_ids[indices], query_cams=labels.query_cams[indices])
+    return features._replace(query_QD=features.query_QD[indices], labels=few)
 
 
-def _line(features: Features, source: Source, query: int, nearest: Any) -> list[Image.Image]:
+def _line(features: Features, source: ReidSet, query: int, nearest: Any) -> list[Tensor]:
     labels = features.labels
-    line = [framed(source.query[query].path, QUERY)]
+    line = [photo_cell(source.query[query].path, QUERY)]
     for index in nearest.tolist():
         same = labels.gallery_ids[index] == labels.query_ids[query]
         own = same and labels.gallery_cams[index] == labels.query_cams[query]
-        line.append(framed(source.gallery[index].path, JUNK if own else RIGHT if same else WRONG))
+        line.append(photo_cell(source.gallery[index].path, JUNK if own else RIGHT if same else WRONG))
     return line
 
 
-def framed(path: Path, colour: tuple[int, int, int]) -> Image.Image:
+def photo_cell(path: Path, colour: Colour) -> Tensor:
     """Make a cell of a photograph in a coloured frame.
 
     Args:
         path: of the image.
         colour: RGB, 0 to 255.
 
+    Returns:
+        cell_3HW: uint8.
+
     Raises:
-        UserError: it cannot be read.
+        UserError: the image cannot be read.
     """
-    return ImageOps.expand(read_rgb(path).resize((WIDTH, HEIGHT)), FRAME, colour)
+    return framed(pil_to_tensor(read_rgb(path).resize((WIDTH, HEIGHT))), colour)
 
 
-def erasing_sheet(trained: Trained, source: Source, *, columns: int = 10, seed: int = 3) -> Image.Image:
+def erasing_sheet(trained: TrainedReid, source: ReidSet, *, columns: int = 10, seed: int = 3) -> Image.Image:
     """Draw training photos with the plain box (red) and the selective one (green) of the same draw.
 
     Rows: photo with boxes, saliency (square root), plain result, selective result.
@@ -103,12 +111,6 @@ def erasing_sheet(trained: Trained, source: Source, *, columns: int = 10, seed: 
 
     Source: Gong et al., CVPR 2021, Figure 1 and Sec. 4.4.
     """
-    from typing import cast
-
-    from keepcore import anywhere, build_keep
-    from reid.data import eval_transform
-    from reid.model import ReidModel
-
     options = trained.config.augment
     if options.op not in ("erasing", "cutout"):
         raise UserError(f"{trained.path}: its recipe erases nothing (augment.op {options.op})")
@@ -135,7 +137,7 @@ def erasing_sheet(trained: Trained, source: Source, *, columns: int = 10, seed: 
         [picture(normalize.undo(image_CHW), size) for image_CHW in random.images_BCHW],
         [picture(normalize.undo(image_CHW), size) for image_CHW in kept.images_BCHW],
     ]
-    return sheet(rows, ("boxes", "saliency", "plain", "selective"), label=70)
+    return sheet(rows, ("boxes", "saliency", "plain", "selective"))
 
 
 def score_histogram(pairs: Verification, *, width: int = 640, height: int = 240) -> Image.Image:
@@ -146,17 +148,13 @@ def score_histogram(pairs: Verification, *, width: int = 640, height: int = 240)
         width: pixels.
         height: pixels.
     """
-    image = Image.new("RGB", (width, height + 24), "white")
-    draw = ImageDraw.Draw(image, "RGBA")
     edges, same, other = pairs.histograms(width // 4)
-    top = max(same.max(), other.max(), 1e-9)
-    for index in range(len(same)):
-        for share, colour in ((other[index], WRONG), (same[index], RIGHT)):
-            draw.rectangle((4 * index, height * (1 - share / top), 4 * index + 3, height), fill=(*colour, 130))
     threshold = pairs.result()["threshold_eer"]
-    at = width * (threshold - pairs.low) / (pairs.high - pairs.low)
-    draw.line((at, 0, at, height), fill="black", width=2)
-    draw.text((4, height + 6), f"{edges[0]:g}", fill="black")
-    draw.text((width - 20, height + 6), f"{edges[-1]:g}", fill="black")
-    draw.text((min(at + 6, width - 150), 4), f"equal error at {threshold:.3f}", fill="black")
-    return image
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    for shares, colour, label in ((other, WRONG, "two people"), (same, RIGHT, "one person")):
+        axes.stairs(shares, edges, fill=True, alpha=0.5, color=[c / 255 for c in colour], label=label)
+    axes.axvline(threshold, color="black", label=f"equal error at {threshold:.3f}")
+    axes.set(xlabel="cosine similarity", ylabel="share of pairs", yticks=[])
+    axes.legend(fontsize=8)
+    return render(figure)

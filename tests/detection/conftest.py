@@ -39,11 +39,10 @@ def command(*argv, env=None, code=0):
 def sources(tmp_path_factory):
     """Checkpoints of R18, R50 and R101 as pretrain writes them."""
     made = {}
-    recipe = "augment: {op: cutmix, selective: true}\npolicy: {name: none}\n"
     for depth in (18, 50, 101):
         name = f"resnet{depth}"
         made[depth] = tmp_path_factory.mktemp("sources") / f"{name}.pth"
-        torch.save({"arch": name, "state_dict": lively(name).state_dict(), "config": recipe}, made[depth])
+        torch.save({"arch": name, "state_dict": lively(name).state_dict(), "augment": "KeepCutMix"}, made[depth])
     return made
 
 

@@ -6,10 +6,9 @@ import math
 import pytest
 import torch
 
-from engine.config import Optim, Run
-from engine.errors import UserError
+from engine.config import OptimConfig, TrainingConfig
+from engine.errors import UserError, check_ranges
 from engine.metrics_log import median_of_last
-from engine.ranges import within
 from engine.schedule import build_scheduler
 
 
@@ -26,17 +25,17 @@ def rates(optim, epochs, updates):
 
 def test_seven_sixteenths_of_a_cosine():
     """google-research/uda: 0.03 cos(7/8 pi/2 t): 0.03 at the start, 0.005853 at the end."""
-    seen = rates(Optim(lr=0.03, schedule="cosine_7_16"), 4, 5)
+    seen = rates(OptimConfig(lr=0.03, schedule="cosine_7_16"), 4, 5)
     assert seen[0] == 0.03
     assert seen[10] == pytest.approx(0.03 * math.cos(7 * math.pi / 32))
     assert seen[20] == pytest.approx(0.00585271, abs=1e-8)
 
 
 def test_with_warm_up_and_per_epoch():
-    seen = rates(Optim(lr=0.4, schedule="cosine_7_16", warmup_epochs=1, warmup_lr=0.0), 3, 4)
+    seen = rates(OptimConfig(lr=0.4, schedule="cosine_7_16", warmup_epochs=1, warmup_lr=0.0), 3, 4)
     assert seen[:5] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     assert seen[12] == pytest.approx(0.4 * math.cos(7 * math.pi / 16))
-    steady = rates(Optim(lr=0.4, schedule="cosine_7_16", per="epoch"), 3, 4)
+    steady = rates(OptimConfig(lr=0.4, schedule="cosine_7_16", per="epoch"), 3, 4)
     assert len(set(steady[:4])) == 1
     assert steady[4] == pytest.approx(0.4 * math.cos(7 * math.pi / 48))
 
@@ -52,6 +51,6 @@ def test_median_of_the_last_evaluations(tmp_path):
 @pytest.mark.parametrize("value", [0, -3, float("nan")])
 def test_numbers_out_of_range_are_told_by_their_options_name(value):
     with pytest.raises(UserError, match=r"optim\.lr must be at least 1, got"):
-        within(Optim(lr=value), "optim.", lr=(1, None))
+        check_ranges(OptimConfig(lr=value), "optim.", lr=(1, None))
     with pytest.raises(UserError, match=r"ema_decay must be in \[0\.5, 1\], got"):
-        within(Run(ema_decay=value), ema_decay=(0.5, 1))
+        check_ranges(TrainingConfig(ema_decay=value), ema_decay=(0.5, 1))

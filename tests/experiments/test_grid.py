@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from engine.errors import UserError
-from experiments.reproduce import spread
+from experiments.statistics import mean_std
 from pretrain import reproduce
 from pretrain.grid import GRID
-from pretrain.train import read_config
+from pretrain.train import main as train_command
 
 
 def test_every_cell_is_a_recipe_of_its_own_name():
@@ -21,10 +21,10 @@ def test_every_cell_is_a_recipe_of_its_own_name():
 
 
 def test_a_cell_by_name_on_the_command_line():
-    config = read_config(["--config", "table2/keepcutout-l20", "--seed", "3"])
+    config = train_command.read(["--config", "table2/keepcutout-l20", "--seed", "3"])
     assert (config.augment.length, config.augment.selective, config.seed) == (20, True, 3)
     with pytest.raises(UserError, match="did you mean 'table2/keepcutout-l20'"):
-        read_config(["--config", "table2/keepcutot-l20"])
+        train_command.read(["--config", "table2/keepcutot-l20"])
 
 
 def test_published_numbers_stand_where_the_paper_has_them():
@@ -53,7 +53,7 @@ def test_listing_shows_every_cell_on_a_line_of_its_own(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "say which"),
+        ([], "choose one"),
         (["--table", "12"], "there are"),
         (["--table", "2", "--cell", "cutout-l17"], "did you mean 'cutout-l1"),
         (["--table", "2", "--seeds", "x"], "seeds must look like"),
@@ -104,6 +104,6 @@ def test_runs_what_is_missing_and_nothing_twice(class_folders, tmp_path, capfd):
 
 
 def test_means_and_spreads():
-    assert spread([]) == "-"
-    assert spread([95.0]) == "95.00"
-    assert spread([95.0, 96.0]) == "95.50 ± 0.71"
+    assert mean_std([]) == "-"
+    assert mean_std([95.0]) == "95.00"
+    assert mean_std([95.0, 96.0]) == "95.50 ± 0.71"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagesets.demo import ensure
 from imagesets.demo.detection import CATEGORY_IDS
+from imagesets.demo.make import ensure
 
 
 def digest(root):

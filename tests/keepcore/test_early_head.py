@@ -61,5 +61,5 @@ def test_errors(tiny_net):
         EarlyHead(tiny_net, 5, "layer9")
     with pytest.raises(ValueError, match="pass after="):
         EarlyHead(nn.Sequential(nn.Conv2d(3, 3, 1)), 5)
-    with pytest.raises(ValueError, match="no feature map"):
+    with pytest.raises(ValueError, match="not a feature map"):
         EarlyHead(tiny_net, 5, "fc", image_size=16)

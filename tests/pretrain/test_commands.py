@@ -164,7 +164,7 @@ def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys
         (["--baseline.name", "mixpu"], "baseline.name must be one of"),
         (["--policy.name", "randaugment", "--policy.scale", "tv32"], "policy.scale must be one of"),
         (["--policy.name", "augmix", "--policy.on", "device"], "device has randaugment on the scale tv31"),
-        (["--policy.name", "randaugment", "--policy.on", "gpu"], "policy.on must be workers or device"),
+        (["--policy.name", "randaugment", "--policy.on", "gpu"], "policy.on must be one of workers, device"),
         (["--model.drop_block", "0.1"], "drop_block needs"),
         (["--data.resident", "yes"], "not in memory"),
         (["--config", "table2/cutout-l17"], "did you mean 'table2/cutout-l1"),

@@ -46,7 +46,7 @@ def test_wrong_layouts(tmp_path, class_folders):
 def test_a_damaged_image_is_named(tmp_path, class_folders):
     path = tmp_path / "broken.jpg"
     path.write_bytes(next(class_folders.rglob("*.jpg")).read_bytes()[:300])
-    from imagesets.images import read_rgb
+    from imagesets.readers import read_rgb
 
     with pytest.raises(UserError, match="broken.jpg"):
         read_rgb(path)

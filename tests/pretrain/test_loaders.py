@@ -14,7 +14,7 @@ from imagesets.crop import crop_flip
 from pretrain import train
 from pretrain.config import Config, Data, Policy
 from pretrain.data import open_source, synthetic_source
-from pretrain.loaders import ResidentLoader, build_loader, is_resident
+from pretrain.loaders import build_loader, is_resident, resident_loader
 
 
 def rows(folder):
@@ -29,7 +29,7 @@ def records():
 
 def loader_of(records, batch, rank=0, processes=1):
     plan = shuffled(20, batch, 5, rank=rank, processes=processes)
-    return ResidentLoader(records, plan, 5, device=torch.device("cpu"), padding=2, hflip=0.5)
+    return resident_loader(records, plan, 5, device=torch.device("cpu"), padding=2, hflip=0.5)
 
 
 def test_crop_and_flip_against_a_loop():
@@ -149,7 +149,7 @@ def test_webdataset_shards(shards, tmp_path, capsys):
     argv = ["--data.dataset", "wds/", "--data.root", str(shards), "--data.batch_size", "8", "--data.workers", "1"]
     argv += ["--device", "cpu", "--model.name", "wrn_10_1", "--epochs", "2", "--data.image_size", "16"]
     assert train.main([*argv, "--output", str(tmp_path / "run")]) == 2
-    assert "give --data.num_classes" in capsys.readouterr().err
+    assert "add --data.num_classes" in capsys.readouterr().err
     assert train.main([*argv, "--data.num_classes", "10", "--output", str(tmp_path / "run")]) == 0
     last = rows(tmp_path / "run")[-1]
     assert last["step"] == 10

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from engine import checkpoint
 from pretrain import evaluate, export, fidelity, train
-from pretrain.fidelity import Looked, scores
+from pretrain.before_after import BeforeAfter, scores
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_scores_against_a_loop():
     before = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
     after = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.3, 0.7]])
     labels = torch.tensor([0, 0, 0])
-    got = scores(Looked(clean, result, saliency, mask, labels, before, after), tolerance=32)
+    got = scores(BeforeAfter(clean, result, saliency, mask, labels, before, after), tolerance=32)
     for i in range(3):
         changed = [
             (y, x)
@@ -45,7 +45,7 @@ def test_scores_against_a_loop():
         assert got[i, 2].item() == pytest.approx(thing, abs=1e-6)
     assert got[:, 3].tolist() == pytest.approx([0.7, 0.1, 0.0], abs=1e-6)
     assert got[:, 4].tolist() == [1.0, 0.0, 0.0]
-    assert scores(Looked(clean, result, saliency, None, labels, before, after), 32)[:, 2].isnan().all()
+    assert scores(BeforeAfter(clean, result, saliency, None, labels, before, after), 32)[:, 2].isnan().all()
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from PIL import Image
 
 from engine import checkpoint
 from engine.errors import UserError
-from imagesets.images import read_rgb
-from reid import evaluate, export, extract, search, train
+from imagesets.readers import read_rgb
+from reid import compare, evaluate, export, extract, search, train
 from reid.config import Protocol
 from reid.evaluation.features import load_features, make_features, warnings
 from reid.evaluation.report import evaluate_features
@@ -142,7 +142,7 @@ def test_files_that_are_no_npz(tmp_path, capsys):
         (["--flip", "true"], "flip: has no effect together with --features"),
         (["--root", "x"], "root: has no effect"),
         (["--picture", "x.xyz"], "must end in .png"),
-        (["--json_file", "/dev/null"], "no regular file"),
+        (["--json_file", "/dev/null"], "not a regular file"),
         (["--json_file", "/proc/nowhere/x.json"], "cannot write"),
     ],
 )
@@ -157,7 +157,7 @@ def test_outputs_spare_inputs_devices_and_links(file, tmp_path, capsys):
     assert file.read_bytes() == before
     os.mkfifo(tmp_path / "pipe")
     code = evaluate.main(["--features", str(file), "--json_file", str(tmp_path / "pipe")])
-    refused(capsys, code, "no regular file")
+    refused(capsys, code, "not a regular file")
     (tmp_path / "target.json").write_text("old")
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
     assert evaluate.main(["--features", str(file), "--json_file", str(tmp_path / "link.json")]) == 0
@@ -167,11 +167,11 @@ def test_outputs_spare_inputs_devices_and_links(file, tmp_path, capsys):
 
 def test_comparing_writes_its_json_and_refuses_what_it_cannot_do(file, tmp_path, capsys):
     np.savez(tmp_path / "g.npz", **(arrays() | {"query_features": arrays(1)["query_features"]}))
-    pair = ["--compare", str(file), str(tmp_path / "g.npz")]
-    assert evaluate.main([*pair, "--json_file", str(tmp_path / "out.json")]) == 0
+    pair = [str(file), str(tmp_path / "g.npz")]
+    assert compare.main([*pair, "--json_file", str(tmp_path / "out.json")]) == 0
     assert "mAP" in json.loads((tmp_path / "out.json").read_text())
     capsys.readouterr()
-    refused(capsys, evaluate.main([*pair, "--page", str(tmp_path / "p.html")]), "page: has no effect")
+    refused(capsys, compare.main([*pair, "--page", str(tmp_path / "p.html")]), "unknown option --page")
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,10 @@ def test_damaged_galleries(change, message, run, demo, tmp_path, capsys):
 
 def test_places_that_do_not_exist(run, tmp_path, capsys):
     code = extract.main([str(run), "/nowhere", str(tmp_path / "x.npz")])
-    refused(capsys, code, "/nowhere does not exist")
+    refused(capsys, code, "/nowhere not found")
     refused(capsys, export.main([str(run), str(tmp_path)]), "must end in .onnx")
     (tmp_path / "x.onnx").mkdir()
-    refused(capsys, export.main([str(run), str(tmp_path / "x.onnx")]), "no regular file")
+    refused(capsys, export.main([str(run), str(tmp_path / "x.onnx")]), "not a regular file")
 
 
 def test_damaged_checkpoints(run, tmp_path, capsys):
@@ -285,10 +285,10 @@ def test_training_options(argv, message, demo, tmp_path, capsys):
 
 
 def test_a_run_that_failed_before_its_first_epoch_may_be_started_again(tmp_path):
-    from engine.config import Run
+    from engine.config import TrainingConfig
     from engine.run_folder import RunFolder
 
-    config = Run(output=str(tmp_path / "run"))
+    config = TrainingConfig(output=str(tmp_path / "run"))
     for _ in range(2):
         RunFolder(tmp_path / "run").open(config)
     folder = RunFolder(tmp_path / "run")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from engine import checkpoint
-from reid import evaluate, export, extract, search, train
+from reid import compare, evaluate, export, extract, search, train
 from reid.config import RECIPES
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -36,12 +36,10 @@ def test_published_learning_rates(demo, tmp_path):
     """3.5e-6 in epoch 1, 3.5e-4 from epoch 11, drops in epochs 41 and 71, as in the strong baseline's log."""
     from torch import nn
 
-    from engine.command import parse
     from engine.setup import build_accelerator, build_engine
-    from reid.config import Config
 
     argv = ["--config", "market1501_strong_baseline", "--device", "cpu"]
-    config = parse(Config, argv, prog="", description="", recipes=RECIPES)
+    config = train.main.read(argv)
     engine = build_engine(config, build_accelerator(config), nn.Linear(1, 1), 183)
     rates = {}
     for epoch in range(120):
@@ -95,9 +93,9 @@ def run(demo, tmp_path_factory):
 def test_evaluation_commands(run, demo, tmp_path, capsys):
     """Run folder, its features, pictures and page, flip, re-ranking, comparison of two."""
 
-    def evaluated(*argv):
+    def evaluated(*argv, command=evaluate):
         capsys.readouterr()
-        assert evaluate.main([*map(str, argv), "--resamples", "50"]) == 0
+        assert command.main([*map(str, argv), "--resamples", "50"]) == 0
         said = capsys.readouterr()
         return json.loads(said.out), said.err
 
@@ -118,7 +116,7 @@ def test_evaluation_commands(run, demo, tmp_path, capsys):
     reranked, _ = evaluated("--features", files[0], "--rerank", "--k1", "6", "--k2", "2", "--single_shot", "2")
     assert reranked["protocol"] == {"rerank": True, "k1": 6, "k2": 2, "resamples": 50, "single_shot": 2}
     assert {"single_shot_rank1"} <= reranked.keys()
-    compared, table = evaluated("--compare", tmp_path / "flip.npz", files[0])
+    compared, table = evaluated(tmp_path / "flip.npz", files[0], command=compare)
     assert compared["mAP"]["difference"] == pytest.approx(flipped["mAP"] - first["mAP"])
     assert "p " in table
     other, _ = evaluated(run, *CPU, "--dataset", "market1501", "--root", demo / "reid")
@@ -131,12 +129,11 @@ def test_evaluation_mistakes(run, tmp_path, capsys):
     assert evaluate.main([str(run), *CPU, "--save_features", str(npz), "--resamples", "0"]) == 0
     capsys.readouterr()
     for argv, message in (
-        ([], "give one of"),
-        ([str(run), "--features", str(npz)], "give one of"),
+        ([], "give either"),
+        ([str(run), "--features", str(npz)], "give either"),
         (["--features", "x.pth"], "must be an .npz"),
-        (["--compare", str(npz)], "two of them, got 1"),
         (["--features", str(npz), "--page", str(tmp_path / "p.html")], "no images to show"),
-        (["--features", str(npz), "--metric", "l2"], "cosine or euclidean"),
+        (["--features", str(npz), "--metric", "l2"], "one of cosine, euclidean"),
         (["--features", str(npz), "--rerank", "--k1", "9999"], "k1 9999"),
         ([str(run), *CPU, "--multi_query"], "no gt_bbox"),
         ([str(run), "--dataset", "market1501", "--root", str(tmp_path)], "no folder"),
@@ -145,6 +142,8 @@ def test_evaluation_mistakes(run, tmp_path, capsys):
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+    assert compare.main([str(npz)]) == 2
+    assert "required: other" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -80,13 +80,13 @@ def test_the_neck_is_frozen_and_the_last_stride_is_one():
     assert torch.equal(model.eval().logits(images), model(images)[1])
     assert torch.allclose(model.embed(images).norm(dim=1), torch.ones(2))
     assert model.centres.shape == (5, 512)
-    with pytest.raises(UserError, match="no ResNet"):
+    with pytest.raises(UserError, match="not a ResNet"):
         build_model(Config(model=Model(name="vit_tiny_patch16_224")), 5)
 
 
 def test_the_steps_losses_are_the_definitions():
     """Hard-coded from the formulas: label smoothing 0.1 over two classes, batch-hard triplet, centre loss."""
-    from imagesets.images import Normalize
+    from imagesets.normalize import Normalize
     from keepcore.draws import BatchShard
     from reid.step import TrainStep
 
@@ -158,7 +158,7 @@ def test_weights_of_all_kinds(tmp_path):
         model = build_model(Config(model=Model(name="resnet18", weights=str(tmp_path / weights))), 5)
         assert torch.equal(model.backbone.layer3[0].conv1.weight, source.layer3[0].conv1.weight)
     (tmp_path / "bad.safetensors").write_bytes(b"123")
-    for weights, message in (("bad.safetensors", "cannot read"), ("none.pth", "no checkpoint")):
+    for weights, message in (("bad.safetensors", "not a safetensors file"), ("none.pth", "none.pth not found")):
         with pytest.raises(UserError, match=message):
             build_model(Config(model=Model(name="resnet18", weights=str(tmp_path / weights))), 5)
     with pytest.raises(UserError, match="another architecture"):

@@ -1,6 +1,7 @@
 """Names, folders, lists and CSV files; junk, distractors, cameras; and the check of a data set."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from engine.errors import UserError
 from reid import data as command
 from reid.config import Data
-from reid.inspect_data import PUBLISHED, inspect, why_no_positive
+from reid.data_check import PUBLISHED, inspect, why_no_positive
 from reid.sources import GALLERY, PARTS, QUERY, TRAIN, Photo, assemble, guess, market, open_source
 
 
@@ -119,10 +120,7 @@ def test_csv(tmp_path):
 
 
 def photos(*pairs):
-    return [
-        Photo(command.Path(f"{i}_{person}_{camera}.jpg"), person, camera)
-        for i, (person, camera) in enumerate(pairs)
-    ]
+    return [Photo(Path(f"{i}_{person}_{camera}.jpg"), person, camera) for i, (person, camera) in enumerate(pairs)]
 
 
 def test_why_a_query_has_no_positive():

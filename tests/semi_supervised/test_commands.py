@@ -83,7 +83,7 @@ def test_resuming_gives_the_run_that_was_not_interrupted(resident, class_folders
 @pytest.mark.slow
 def test_unlabelled_images_help_on_the_demo_set(tmp_path):
     """40 labels, 200 steps: UDA beats training on the same labels alone (59 against 39 where this was written)."""
-    from imagesets.demo import ensure
+    from imagesets.demo.make import ensure
 
     root, accuracy = ensure(tmp_path / "demo"), {}
     options = ["--device", "cpu", "--data.root", str(root), "--epochs", "2", "--ema_decay", "0.95"]
@@ -132,9 +132,9 @@ def test_listing_shows_table_9(capsys, tmp_path):
         (["--loss.tsa", "square"], "loss.tsa must be one of none"),
         (["--augment.op", "cutout"], "op paste and score max, got cutout"),
         (["--guide.model", "ema", "--ema_decay", "0"], "needs an averaged network"),
-        (["--guide.model", "teacher"], "guide.model must be student or ema"),
+        (["--guide.model", "teacher"], "guide.model must be one of student, ema"),
         (["--model", "wrn_28_3"], "unknown model 'wrn_28_3'"),
-        (["--data.resident", "maybe"], "data.resident must be auto, yes or no"),
+        (["--data.resident", "maybe"], "data.resident must be one of auto, yes, no"),
         (["--data.root", "/nowhere"], "/nowhere must hold train/ and val/"),
     ],
 )
@@ -206,7 +206,7 @@ def test_resuming_something_else_is_refused(class_folders, tmp_path, capsys):
     before = (output / "config.yaml").read_text(), (output / "metrics.jsonl").read_text()
     wrong = {
         "has other labelled images": ["--data.labels", "10", "--max_steps", "4"],
-        "is at step 2, the run would end at 1": ["--max_steps", "1"],
+        "is at step 2, but the run would end at 1": ["--max_steps", "1"],
         "is of another optimizer": ["--optim.name", "adamw", "--max_steps", "4"],
     }
     for message, options in wrong.items():

@@ -11,7 +11,7 @@ from engine.errors import UserError
 from imagesets.classification import Records
 from keepcore.draws import BatchShard
 from semi_supervised.config import Data
-from semi_supervised.data import Crops, ResidentCrops, build_loader, open_parts, reflected
+from semi_supervised.data import Crops, build_loader, open_parts, reflected, resident_crops
 from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices
 
 LABELS = [i % 10 for i in range(50_000)]
@@ -44,20 +44,20 @@ def test_index_lists_of_others(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "1 2 x", "no list of indices"),
-        ("a.json", '{"x": 1}', "no list of indices"),
-        ("a.npy", "nothing", "no list of indices"),
+        ("a.txt", "1 2 x", "not hold a list of indices"),
+        ("a.json", '{"x": 1}', "not hold a list of indices"),
+        ("a.npy", "nothing", "not hold a list of indices"),
         ("a.txt", "", "at least one"),
         ("a.txt", "1.5", "whole numbers"),
         ("a.txt", "0 1 2 3 4 5 6 7 8 9 50000", "index 50000 is outside the 50000"),
         ("a.txt", "-1 0", "index -1 is outside"),
         ("a.txt", "0 1 1", "index 1 is there twice"),
         ("a.txt", "0 1 2", "class 3 has no labelled image"),
-        ("a.txt", "inf", "no list of indices"),
-        ("a.json", "[1e400]", "no list of indices"),
-        ("a.json", "[" * 200_000, "no list of indices"),
-        ("a.npy", "", "no list of indices"),
-        ("a.npy", "PK", "no list of indices"),
+        ("a.txt", "inf", "not hold a list of indices"),
+        ("a.json", "[1e400]", "not hold a list of indices"),
+        ("a.json", "[" * 200_000, "not hold a list of indices"),
+        ("a.npy", "", "not hold a list of indices"),
+        ("a.npy", "PK", "not hold a list of indices"),
     ],
 )
 def test_damaged_index_lists(name, content, message, tmp_path):
@@ -100,7 +100,7 @@ def test_every_resident_crop_is_a_window_of_the_reflected_image():
     rng = np.random.default_rng(0)
     records = Records(rng.integers(0, 256, (6, 10, 10, 3), dtype=np.uint8), list(range(6)))
     data = Data(image_size=10, padding=3, unlabelled_batch=6, steps_per_epoch=3)
-    loader = ResidentCrops(records, Endless(6, 6, 3, 0, "x"), data, 2, torch.device("cpu"))
+    loader = resident_crops(records, Endless(6, 6, 3, 0, "x"), data, 2, torch.device("cpu"))
     loader.set_epoch(1)
     shifts = set()
     for views, labels in loader:
@@ -125,12 +125,12 @@ def test_processes_share_resident_batches_and_skipped_ones_are_the_same():
     records = Records(rng.integers(0, 256, (9, 8, 8, 3), dtype=np.uint8), list(range(9)))
     data = Data(image_size=8, padding=2, steps_per_epoch=4)
     device = torch.device("cpu")
-    whole = list(ResidentCrops(records, Endless(9, 6, 4, 0, "x"), data, 2, device))
-    halves = [list(ResidentCrops(records, Endless(9, 6, 4, 0, "x", r, 2), data, 2, device)) for r in (0, 1)]
+    whole = list(resident_crops(records, Endless(9, 6, 4, 0, "x"), data, 2, device))
+    halves = [list(resident_crops(records, Endless(9, 6, 4, 0, "x", r, 2), data, 2, device)) for r in (0, 1)]
     for (views, labels), (first, a), (second, b) in zip(whole, *halves, strict=True):
         assert torch.equal(labels, torch.cat([a, b]))
         assert all(torch.equal(v, torch.cat([x, y])) for v, x, y in zip(views, first, second, strict=True))
-    late = ResidentCrops(records, Endless(9, 6, 4, 0, "x"), data, 2, device)
+    late = resident_crops(records, Endless(9, 6, 4, 0, "x"), data, 2, device)
     late.set_epoch(0, skip=3)
     assert torch.equal(next(iter(late))[0][1], whole[3][0][1])
 

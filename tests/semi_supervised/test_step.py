@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.errors import UserError
-from imagesets.images import Normalize
+from imagesets.normalize import Normalize
 from keepcore.draws import BatchShard, among
 from semi_supervised.config import Config, Guide, Loss, Strong
 from semi_supervised.data import MEAN, STD

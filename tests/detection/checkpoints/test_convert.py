@@ -100,10 +100,9 @@ def test_suffixes_of_torch_files(suffix, state, tmp_path):
 
 
 def test_run_folder(state, tmp_path):
-    recipe = "augment: {op: cutmix, selective: true}\npolicy: {name: none}\nbaseline: {name: none}\n"
-    told = {"arch": "resnet18", "options": '{"zero_init_last": false}', "config": recipe}
+    metadata = {"arch": "resnet18", "options": '{"zero_init_last": false}', "augment": "KeepCutMix"}
     torch.save(
-        {**told, "state_dict": state, "input": json.dumps({"mean": [0.5] * 3, "std": [0.25] * 3})},
+        {**metadata, "state_dict": state, "input": json.dumps({"mean": [0.5] * 3, "std": [0.25] * 3})},
         tmp_path / "last.pth",
     )
     found = load(tmp_path)
@@ -186,7 +185,7 @@ def test_a_normalisation_on_another_scale(name, values, sources, state, tmp_path
 def test_fields_that_are_no_json(state, tmp_path):
     for name, text in (("input", "0.5"), ("input", "{"), ("options", "[1]")):
         torch.save({"state_dict": state, name: text}, tmp_path / "a.pth")
-        with pytest.raises(UserError, match=f"a.pth: its field '{name}' is no JSON"):
+        with pytest.raises(UserError, match=f"a.pth: its field '{name}' is not (valid JSON|a JSON object)"):
             load(tmp_path / "a.pth")
 
 
@@ -268,7 +267,7 @@ def test_refused_files(kind, tmp_path, capsys):
 
 def test_nothing_there(tmp_path):
     for path in (tmp_path, tmp_path / "no.pth"):
-        with pytest.raises(UserError, match="no file"):
+        with pytest.raises(UserError, match="not found"):
             load(path)
 
 
@@ -292,8 +291,8 @@ def test_nothing_there(tmp_path):
         ("resnetv2_50", "pre-activation"),
         ("res2net50_26w_4s", "Res2Net"),
         ("skresnet18", "selective kernels|attention"),
-        ("vit_tiny_patch16_224", "it is no ResNet"),
-        ("convnext_atto", "it is no ResNet"),
+        ("vit_tiny_patch16_224", "it is not a ResNet"),
+        ("convnext_atto", "it is not a ResNet"),
         ("cifar_resnet18", "a CIFAR stem"),
     ],
 )
@@ -398,7 +397,7 @@ def test_provenance_is_inside_both_forms(sources, tmp_path):
 def test_a_failed_verification_writes_nothing(sources, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.pth"
     out.write_bytes(b"an older file")
-    monkeypatch.setattr("detection.detectors.verify.verify", lambda *a, **k: {"res2": 1e-7, "res5": 0.1})
+    monkeypatch.setattr("detection.checkpoints.convert_file.verify", lambda *a, **k: {"res2": 1e-7, "res5": 0.1})
     assert convert_file(Conversion(sources[18], out, verify=True)) == 1
     said = capsys.readouterr().out
     assert "FAILED" in said
@@ -408,7 +407,7 @@ def test_a_failed_verification_writes_nothing(sources, tmp_path, monkeypatch, ca
 
 
 def test_without_detectron2_it_says_what_was_not_verified(sources, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("detection.detectors.verify.is_installed", lambda: False)
+    monkeypatch.setattr("detection.checkpoints.convert_file.is_installed", lambda: False)
     assert convert_file(Conversion(sources[18], tmp_path / "out.pth", verify=True)) == 0
     said = capsys.readouterr().out
     assert "NOT verified" in said
@@ -438,7 +437,7 @@ def test_the_printed_command_carries_what_the_config_lacks(tmp_path, capsys):
     assert "MODEL.RESNETS.DEPTH" not in words
     assert Path(words["--config-file"]).is_file()
     assert Path(words["python"]).name == "train_net.py"
-    from detection.check import check
+    from detection.detectors.check import check
 
     options = line[line.index("MODEL.WEIGHTS") :]
     problems, _ = check(Path(words["--config-file"]), tmp_path / "out.pth", options)
@@ -448,8 +447,8 @@ def test_the_printed_command_carries_what_the_config_lacks(tmp_path, capsys):
 @pytest.mark.slow
 def test_command(state, tmp_path):
     """Exit codes, both output forms, provenance, no file after a refusal, one line on stderr."""
-    told = {"arch": "resnet18", "input": json.dumps({"mean": [0.5] * 3, "std": [0.25] * 3})}
-    torch.save({**told, "state_dict": state}, tmp_path / "in.pth")
+    metadata = {"arch": "resnet18", "input": json.dumps({"mean": [0.5] * 3, "std": [0.25] * 3})}
+    torch.save({**metadata, "state_dict": state}, tmp_path / "in.pth")
     said = command(TOOL, tmp_path / "in.pth", tmp_path / "out.pth", "--verify")
     assert "verified" in said
     assert "127.5" in said

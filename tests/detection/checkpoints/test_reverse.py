@@ -10,9 +10,9 @@ import torchvision
 from detection import reverse as command
 from detection.checkpoints.arch import ARCHS
 from detection.checkpoints.convert import convert
+from detection.checkpoints.reverse import backbone
 from detection.detectors.build import build, load_weights
-from detection.reverse import backbone
-from detection.rows import CONFIGS, ROWS
+from detection.table11.rows import CONFIGS, ROWS
 from engine.errors import UserError
 from networks.weights import load
 from tests.detection.conftest import lively
@@ -98,7 +98,7 @@ def test_what_cannot_go_back(backbones, tmp_path, capsys):
     out = str(tmp_path / "out.pth")
     for config, message in (
         (None, "give config.yaml"),
-        ("A: 1", "no config.yaml of"),
+        ("A: 1", "not a config.yaml of"),
         ("MODEL: {}", "lacks"),
         (built.cfg.dump(), "strides"),
     ):
@@ -121,7 +121,7 @@ def test_what_cannot_go_back(backbones, tmp_path, capsys):
     }
     with pytest.raises(UserError, match="conv2_offset.weight has no place"):
         backbone(deformable)
-    with pytest.raises(UserError, match="no ResNet"):
+    with pytest.raises(UserError, match="not a ResNet"):
         backbone({"a": torch.ones(1)})
     converted = dict(torch.load(backbones[18], weights_only=True)["model"])
     del converted["res3.1.conv2.norm.bias"]

@@ -67,7 +67,7 @@ def test_yolo_to_coco(yolo, tmp_path):
 
 
 def inspect_with(out, split):
-    return [text for text in inspect(out)[0] if text.startswith(split) and "no " + str(out) not in text]
+    return [text for text in inspect(out).problems if text.startswith(split) and "no " + str(out) not in text]
 
 
 def test_detectron2_reads_it(yolo, tmp_path):
@@ -114,7 +114,7 @@ def test_bad_labels(line, message, yolo, tmp_path):
 def test_labels_that_are_nowhere_or_no_text(yolo, tmp_path):
     label = yolo.parents[1] / "labels" / "train" / "a.txt"
     label.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="a.txt is no text"):
+    with pytest.raises(UserError, match="a.txt is not a text file"):
         yolo_to_coco(yolo, COCO_NAMES, tmp_path / "out", "train2017")
     for path in (yolo.parents[1] / "labels").rglob("*.txt"):
         path.unlink()
@@ -197,7 +197,7 @@ def coco(demo, tmp_path):
 
 def test_a_good_set(coco):
     root, _ = coco
-    problems, counts = inspect(root, decode=True)
+    counts, problems = inspect(root, decode=True)
     assert problems == []
     assert len(counts) == 2
     assert f"published: {PUBLISHED['val2017'][0]}" in counts[1]
@@ -226,7 +226,7 @@ def test_faults_are_found(fault, coco):
     root, change = coco
     edit, message = FAULTS[fault]
     change(edit)
-    problems, _ = inspect(root)
+    problems = inspect(root).problems
     assert any(text.startswith("val2017: ") and re.search(message, text) for text in problems), problems
 
 
@@ -236,7 +236,7 @@ def test_faults_are_found(fault, coco):
         (lambda c: c["images"][1].pop("id"), r"images\[1\]: id must be int, got None"),
         (lambda c: c["images"][1].pop("file_name"), "file_name must be str"),
         (lambda c: c["images"][1].update(id="7"), "id must be int, got '7'"),
-        (lambda c: c["images"].insert(0, None), r"images\[0\] is no object"),
+        (lambda c: c["images"].insert(0, None), r"images\[0\] is not an object"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotations\[0\]: bbox must be four"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, "3", 4]), "bbox must be four"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), "four finite numbers"),
@@ -269,12 +269,12 @@ def test_unreadable_images_and_files(coco, capsys):
     whole = path.read_bytes()
     path.unlink()  # it may be a link to the demo set's image
     path.write_bytes(whole[: len(whole) // 2])
-    assert inspect(root)[0] == []
-    assert "1 images cannot be read" in inspect(root, decode=True)[0][0]
+    assert inspect(root).problems == []
+    assert "1 images cannot be read" in inspect(root, decode=True).problems[0]
     assert command.main(["check", str(root), "--decode"]) == 1
     assert "WRONG: val2017: 1 images cannot be read" in capsys.readouterr().out
     annotation_file(root, "train2017").unlink()
-    assert any(text.startswith("train2017: no ") for text in inspect(root)[0])
+    assert any(text.startswith("train2017: no ") for text in inspect(root).problems)
     annotation_file(root, "val2017").write_text('{"images": [')
     assert command.main(["check", str(root)]) == 2
     annotation_file(root, "val2017").write_text("[]")

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from detection import pictures as command
-from detection.pictures import RIGHT, WRONG, matches
+from detection.coco.pictures import RIGHT, WRONG, matches
 
 
 def prediction(box, score, category=1, image=1):

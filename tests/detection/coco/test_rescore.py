@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detection import rescore as command
-from detection.rescore import ENGINES, STATS, pick_engine, score
+from detection.coco.rescore import ENGINES, STATS, pick_engine, score
 from engine.errors import UserError
 
 
@@ -106,7 +106,7 @@ def test_mistakes(annotations, tmp_path, monkeypatch, capsys):
     for argv, message in (
         ([found, annotations], "predictions on another set"),
         ([torn, annotations], "cut short"),
-        ([other, annotations], "no list of COCO predictions"),
+        ([other, annotations], "not a list of COCO predictions"),
         (
             [bad([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1], "score": 1}]), annotations],
             "prediction 0: bbox",
@@ -117,13 +117,13 @@ def test_mistakes(annotations, tmp_path, monkeypatch, capsys):
         ),
         ([bad([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1], "score": None}]), annotations], "finite"),
         ([bad([{"image_id": "1", "category_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]), annotations], "integers"),
-        ([bad([5]), annotations], "no COCO prediction"),
+        ([bad([5]), annotations], "not a COCO prediction"),
         ([good, lacking("area")], "lack id, bbox, area or iscrowd"),
         ([good, lacking("bbox")], "lack id, bbox, area or iscrowd"),
         ([good, lacking(None)], "annotates nothing"),
         ([tmp_path, annotations], "--eval-only"),
         ([found, torn], "cut short"),
-        ([found, annotations, "--engine", "fast"], "no 'fast'"),
+        ([found, annotations, "--engine", "fast"], "got 'fast'"),
     ):
         assert command.main([str(word) for word in argv]) == 2
         error = capsys.readouterr().err

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from detection import check as command
-from detection.check import check
+from detection import run
 from detection.checkpoints.convert import convert
 from detection.checkpoints.write import write
 from detection.detectors.build import build
-from detection.options import get_option, split_options
-from detection.rows import CONFIGS, ROWS
+from detection.detectors.check import check
+from detection.options import check_overrides, get_option
+from detection.table11.rows import CONFIGS, ROWS
 from engine.errors import UserError
 from tests.detection.conftest import lively
 
@@ -73,7 +74,7 @@ def test_a_file_without_provenance_is_remarked_upon(backbones, tmp_path):
 
 
 def test_files_that_were_never_converted(sources, tmp_path):
-    with pytest.raises(UserError, match="no Detectron2 file.*convert_to_d2"):
+    with pytest.raises(UserError, match="not a Detectron2 file.*convert_to_d2"):
         check(ROWS["fpn_r50"].path, sources[50])
     torch.save(torch.load(sources[50], weights_only=True)["state_dict"], tmp_path / "bare.pth")
     with pytest.raises(UserError, match="timm's names.*convert_to_d2"):
@@ -132,7 +133,7 @@ def test_configs_that_cannot_be_checked(backbones, tmp_path):
     with pytest.raises(UserError, match="no channel order"):
         check(ROWS["fpn_r50"].path, backbones[50], ["MODEL.META_ARCHITECTURE", "ProposalNetwork"])
     torch.save({"model": [1]}, tmp_path / "list.pth")
-    with pytest.raises(UserError, match="no Detectron2 file"):
+    with pytest.raises(UserError, match="not a Detectron2 file"):
         check(ROWS["fpn_r50"].path, tmp_path / "list.pth")
     (tmp_path / "bad.yaml").write_text("MODEL: [1")
     with pytest.raises(UserError, match="cannot build it"):
@@ -153,23 +154,30 @@ def test_command_and_exit_codes(backbones, tmp_path, capsys):
     assert all(line.startswith("error: ") for line in errors)
 
 
+def parted(*words, base=("--backbone", "RUN", "--output", "OUT")):
+    options = run.main.read([*base, *words])
+    return options, list(options.overrides)
+
+
 def test_overrides_are_parted_from_flags():
-    ours, theirs = split_options(["--num-gpus", "2", "--row", "FPN", "MODEL.WEIGHTS", "a.pth", "SEED", "1"])
-    assert ours == ["--num_gpus", "2", "--row", "FPN"]
+    options, theirs = parted("--num-gpus", "2", "--row", "FPN", "MODEL.WEIGHTS", "a.pth", "SEED", "1")
+    assert (options.num_gpus, options.row) == (2, "FPN")
     assert theirs == ["MODEL.WEIGHTS", "a.pth", "SEED", "1"]
-    lazy = (["R50.V2", "lr=0.1/W.pth"], ["train.device=x"])
-    assert split_options(["R50.V2", "lr=0.1/W.pth", "train.device=x"], positional=2) == lazy
-    flags = ["--backbone", "epoch=9-step=100.ckpt", "--output", "R50.V2"]
-    assert split_options([*flags, "SEED", "1"]) == (flags, ["SEED", "1"])
-    assert split_options(["--resume", "true", "SEED", "1"]) == (["--resume", "true"], ["SEED", "1"])
-    assert split_options(["--eval-only", "SEED", "1"]) == (["--eval_only"], ["SEED", "1"])
-    assert split_options(["--out=a-b", "--resume"]) == (["--out=a-b", "--resume"], [])
-    assert split_options(["--backbone", "RUN.A/last.pth"]) == (["--backbone", "RUN.A/last.pth"], [])
-    assert split_options(["--resume", "SOLVER.MAX_ITER", "2"]) == (["--resume"], ["SOLVER.MAX_ITER", "2"])
+    lazy = command.main.read(["R50.V2", "lr=0.1/W.pth", "train.device=x"])
+    assert list(lazy.words) == ["R50.V2", "lr=0.1/W.pth", "train.device=x"]
+    options, theirs = parted("SEED", "1", base=("--backbone", "epoch=9-step=100.ckpt", "--output", "R50.V2"))
+    assert (options.backbone, options.output, theirs) == ("epoch=9-step=100.ckpt", "R50.V2", ["SEED", "1"])
+    options, theirs = parted("--eval-only", "SEED", "1")
+    assert (options.eval_only, theirs) == (True, ["SEED", "1"])
+    options, theirs = parted("--arm=a-b", "--resume")
+    assert (options.arm, options.resume, theirs) == ("a-b", True, [])
+    options, theirs = parted("--resume", "SOLVER.MAX_ITER", "2")
+    assert (options.resume, theirs) == (True, ["SOLVER.MAX_ITER", "2"])
+    assert parted()[1] == []
     assert get_option(["SEED", "1", "SEED", "2"], "SEED") == "2"
     assert get_option([], "SEED") is None
     with pytest.raises(UserError, match="KEY VALUE.*'SEED'"):
-        split_options(["SOLVER.MAX_ITER", "2", "SEED"])
+        check_overrides(["SOLVER.MAX_ITER", "2", "SEED"])
 
 
 def test_provenance_is_json(backbones):

@@ -11,8 +11,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from detection.detectors.build import build, load_weights
 from detection.detectors.timm_backbone import TimmBackbone
-from detection.rows import CONFIGS, ROWS, SCHEDULE
 from detection.table11.launch import train_net
+from detection.table11.rows import CONFIGS, ROWS, SCHEDULE
 from engine.errors import UserError
 from tests.detection.conftest import command, lively
 

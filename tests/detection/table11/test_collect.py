@@ -8,9 +8,12 @@ import pytest
 import yaml
 
 from detection import collect as command
-from detection.collect import CollectConfig, collect, mean_std, read_run, remarks, tabulate
-from detection.rows import ROWS, SCHEDULE
+from detection.collect import CollectOptions
+from detection.table11.collect import collect, remarks, tabulate
+from detection.table11.outputs import read_run
+from detection.table11.rows import ROWS, SCHEDULE
 from engine.errors import UserError
+from experiments.statistics import mean_std
 
 
 def run_folder(
@@ -113,7 +116,7 @@ def test_a_folder_counts_once_whatever_its_name(tmp_path):
     run = run_folder(tmp_path / "lr=0.02", 40.0, arm="plain")
     assert read_run(run).arm == "plain"
     assert read_run(f"ours={run}").arm == "ours"
-    found = json.loads(collect(CollectConfig((run, run, f"ours={run}"), form="json")))
+    found = json.loads(collect(CollectOptions((run, run, f"ours={run}"), form="json")))
     assert len(next(row for row in found if row["row"] == "fpn_r50")["runs"]) == 1
 
 
@@ -125,28 +128,28 @@ def test_damaged_notes_and_metrics(tmp_path):
     (tmp_path / "a" / "keepaugment.json").write_text("{}")
     assert read_run(run).arm == "random"
     (tmp_path / "a" / "keepaugment.json").write_text("{")
-    with pytest.raises(UserError, match="keepaugment.json is no JSON"):
+    with pytest.raises(UserError, match="keepaugment.json is not valid JSON"):
         read_run(run)
     metrics.write_text("5\n")
-    with pytest.raises(UserError, match="line 1: no JSON object"):
+    with pytest.raises(UserError, match="line 1: not a JSON object"):
         read_run(run)
 
 
 def test_all_forms(runs, tmp_path):
-    markdown = collect(CollectConfig(tuple(runs), form="markdown"))
+    markdown = collect(CollectOptions(tuple(runs), form="markdown"))
     assert markdown.splitlines()[1].count("---") == 7
-    table = list(csv.reader(io.StringIO(collect(CollectConfig(tuple(runs), form="csv")))))
+    table = list(csv.reader(io.StringIO(collect(CollectOptions(tuple(runs), form="csv")))))
     assert len(table) == 7
     assert {len(line) for line in table} == {7}
-    found = json.loads(collect(CollectConfig(tuple(runs), form="json")), parse_constant=pytest.fail)
+    found = json.loads(collect(CollectOptions(tuple(runs), form="json")), parse_constant=pytest.fail)
     by_row = {row["row"]: row for row in found}
     assert by_row["c4_r50"]["runs"][0]["value"] is None
     assert by_row["fpn_r50"]["paper_keepcutmix"] == 40.7
     assert [run["value"] for run in by_row["fpn_r50"]["runs"]] == [40.0, 41.0, 41.5]
-    text = collect(CollectConfig(tuple(runs), out=str(tmp_path / "table.txt")))
+    text = collect(CollectOptions(tuple(runs), out=str(tmp_path / "table.txt")))
     assert "RetinaNet R101-FPN" in text
     assert (tmp_path / "table.txt").read_text() == text + "\n"
-    other = collect(CollectConfig(tuple(runs), metric="bbox/AP50", form="csv"))
+    other = collect(CollectOptions(tuple(runs), metric="bbox/AP50", form="csv"))
     assert "81.00" in other
     assert "40.2" not in other  # the paper has box AP only
 
@@ -154,7 +157,7 @@ def test_all_forms(runs, tmp_path):
 def test_mean_std():
     assert mean_std([]) == "-"
     assert mean_std([40.125]) == "40.12"
-    assert mean_std([40.0, 41.0, 42.0]) == "41.00 ± 1.00 (3)"
+    assert mean_std([40.0, 41.0, 42.0], count=True) == "41.00 ± 1.00 (3)"
 
 
 def test_a_last_line_cut_short_is_left_out(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from detection.rows import CONFIGS, QUICK, ROWS
+from detection.table11.rows import CONFIGS, QUICK, ROWS
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*_3x.yaml"))
 OURS = {"INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD", "MODEL.RESNETS.STRIDE_IN_1X1", "MODEL.WEIGHTS"}
@@ -57,7 +57,7 @@ def test_they_stand_alone_and_can_be_copied(tmp_path, monkeypatch, capsys):
 def test_quick_overrides_are_keys_of_detectron2():
     from detectron2.config import get_cfg
 
-    from detection.rows import quick_options
+    from detection.table11.rows import quick_options
 
     cfg = get_cfg()
     cfg.merge_from_list(quick_options())
@@ -82,15 +82,15 @@ def test_every_backbone_tensor_is_filled(row, backbones):
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.modeling import build_model
 
-    from detection.detectors.build import unfilled
+    from detection.detectors.build import missing_tensors
 
     cfg = config(CONFIGS / f"{row}.yaml")
     cfg.MODEL.DEVICE = "cpu"
     weights = backbones[cfg.MODEL.RESNETS.DEPTH]
     model = build_model(cfg)
-    assert unfilled(model, weights)
+    assert missing_tensors(model, weights)
     DetectionCheckpointer(model).load(str(weights))
-    assert unfilled(model, weights) == []
+    assert missing_tensors(model, weights) == []
     held = torch.load(weights, weights_only=True)["model"]
     parts = ("backbone.bottom_up.", "backbone.", "roi_heads.res5.")
     own = [k for k in model.state_dict() if k.startswith(parts) and (".res" in k or ".stem" in k)]

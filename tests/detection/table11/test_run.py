@@ -12,10 +12,10 @@ import torch
 
 from detection import run as chain
 from detection.coco.subset import subset
-from detection.options import split_options
-from detection.rows import CONFIGS, ROWS
-from detection.run import RunConfig, train_command
+from detection.run import RunOptions
 from detection.table11.launch import train_net
+from detection.table11.rows import CONFIGS, ROWS
+from detection.table11.run import train_command
 from tests.detection.conftest import ROOT, command
 
 
@@ -122,11 +122,7 @@ def test_the_command_line_of_train_net(tmp_path):
         "SOLVER.AMP.ENABLED",
         "True",
     ]
-    ours, options = split_options(argv)
-    from engine.command import parse
-
-    config = parse(RunConfig, ours, prog="", description="")
-    words = train_command(config, ROWS["fpn_r50"].path, tmp_path / "w.pth", options)
+    words = train_command(chain.main.read(argv), ROWS["fpn_r50"].path, tmp_path / "w.pth")
     flags = dict(itertools.pairwise(words))
     assert words[1] == str(train_net())
     assert (flags["--num-gpus"], flags["--num-machines"], flags["--machine-rank"]) == ("8", "2", "1")
@@ -135,10 +131,14 @@ def test_the_command_line_of_train_net(tmp_path):
     assert flags["SEED"] == "4"
     assert words[-2:] == ["SOLVER.AMP.ENABLED", "True"]
     assert "MODEL.DEVICE" not in words
-    quick = train_command(RunConfig("b", "o", quick=True), ROWS["fpn_r50"].path, tmp_path / "w.pth", [])
+    quick = train_command(
+        RunOptions(backbone="b", output="o", quick=True), ROWS["fpn_r50"].path, tmp_path / "w.pth"
+    )
     assert quick[quick.index("--num-gpus") + 1] == "0"
     assert "MODEL.DEVICE" in quick
-    only = train_command(RunConfig("b", "o", eval_only=True), ROWS["fpn_r50"].path, tmp_path / "w.pth", [])
+    only = train_command(
+        RunOptions(backbone="b", output="o", eval_only=True), ROWS["fpn_r50"].path, tmp_path / "w.pth"
+    )
     assert {"--eval-only", "--resume"} <= set(only)  # the last checkpoint, not the backbone
 
 
@@ -153,14 +153,17 @@ def test_mistakes(demo, sources, tmp_path, monkeypatch, capsys):
         (good, "either --row"),
         ([*good, "--row", "fpn_r50", "--config-file", "x.yaml"], "either --row"),
         ([*good, "--row", "fpn_r5"], "did you mean 'fpn_r50'"),
-        ([*good, "--config-file", "x.yaml"], "no file x.yaml"),
-        ([*good, *data, "--config-file", str(CONFIGS / "lazy" / "retinanet_R_50_FPN_3x.py")], "is no YAML"),
+        ([*good, "--config-file", "x.yaml"], "x.yaml not found"),
+        (
+            [*good, *data, "--config-file", str(CONFIGS / "lazy" / "retinanet_R_50_FPN_3x.py")],
+            "is not a YAML file",
+        ),
         ([*good, "--row", "fpn_r50", "--quick"], "DETECTRON2_DATASETS"),
         ([*good, "--row", "fpn_r50", *data, "--resume"], "nothing to resume"),
         ([*good, "--row", "fpn_r50", *data, "SOLVER.MAX_ITER"], "KEY VALUE"),
-        ([*good, "--row", "fpn_r50", *data, "--backbne", "x"], "did you mean 'backbone'"),
+        ([*good, "--row", "fpn_r50", *data, "--backbne", "x"], "did you mean --backbone"),
         ([*base, "deep.pth", "--row", "fpn_r50", *data], "deep stem"),
-        ([*base, "gone.pth", "--row", "fpn_r50", *data], "no file gone.pth"),
+        ([*base, "gone.pth", "--row", "fpn_r50", *data], "gone.pth not found"),
         ([*base, str(sources[101]), "--row", "fpn_r50", *data, "MODEL.NOT.THERE", "1"], "Non-existent key"),
     ):
         assert chain.main(argv) == 2, message

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from engine.errors import UserError
-from imagesets.images import read_rgb
-from reid.sources import DISTRACTOR, PARTS, Photo, Source
+from engine.progress import tracked
+from imagesets.data_report import DataReport
+from imagesets.readers import read_rgb
+from reid.config import Data
+from reid.data import CheckOptions
+from reid.sources import DISTRACTOR, PARTS, Photo, ReidSet, guess, open_source
 
 # images and identities of train, query and gallery (without junk, with distractors as one identity)
 PUBLISHED = {
@@ -17,7 +22,25 @@ PUBLISHED = {
 }
 
 
-def inspect(source: Source, dataset: str, *, decode: bool = False) -> tuple[list[str], list[str]]:
+def check(options: CheckOptions) -> int:
+    """Print counts and problems; the work of ``python -m reid.data check``.
+
+    Args:
+        options: of the command.
+
+    Returns:
+        1 where there is a problem, else 0.
+
+    Raises:
+        UserError: no such data set.
+    """
+    dataset = options.dataset or guess(Path(options.root).expanduser())
+    report = inspect(open_source(Data(dataset=dataset, root=options.root)), dataset, decode=options.decode)
+    print(f"{options.root} read as {dataset}")
+    return report.show()
+
+
+def inspect(source: ReidSet, dataset: str, *, decode: bool = False) -> DataReport:
     """Look a data set through.
 
     Args:
@@ -25,13 +48,10 @@ def inspect(source: Source, dataset: str, *, decode: bool = False) -> tuple[list
         dataset: its name, for the published counts.
         decode: also decode every image.
 
-    Returns:
-        What it holds, one line a part, and problems.
-
     Source: readme of Market-1501 (with 2,798 distractors and 3,819 junk images in the distributed files), MSMT17,
         DukeMTMC-reID.
     """
-    told, problems = [], list(_problems(source))
+    contents, problems = [], list(_problems(source))
     for index, (name, photos) in enumerate(zip(PARTS, source[:3], strict=True)):
         people, cameras = {p.person for p in photos}, {p.camera for p in photos}
         line = f"{name}: {len(photos)} images of {len(people)} identities"
@@ -40,15 +60,15 @@ def inspect(source: Source, dataset: str, *, decode: bool = False) -> tuple[list
         if published:
             same = published[index] == (len(photos), len(people))
             line += " (as published)" if same else f" (published: {published[index][0]} of {published[index][1]})"
-        told.append(line)
+        contents.append(line)
     distractors = sum(photo.person == DISTRACTOR for photo in source.gallery)
-    told.append(f"{distractors} distractors stay in the gallery, {source.junk} junk images (-1) were left out")
+    contents.append(f"{distractors} distractors stay in the gallery, {source.junk} junk images (-1) were left out")
     if decode:
         problems += _unreadable([photo for part in source[:3] for photo in part])
-    return told, problems
+    return DataReport(contents, problems)
 
 
-def _problems(source: Source) -> Iterator[str]:
+def _problems(source: ReidSet) -> Iterator[str]:
     missing = [photo.path for part in source[:3] for photo in part if not photo.path.is_file()]
     if missing:
         yield f"{len(missing)} images are missing, e.g. {missing[0]}"
@@ -66,7 +86,7 @@ def _problems(source: Source) -> Iterator[str]:
         yield "every training identity has one image only: the triplet loss has no positives"
 
 
-def why_no_positive(source: Source) -> list[str]:
+def why_no_positive(source: ReidSet) -> list[str]:
     """Say for the queries without a positive what is missing.
 
     Args:
@@ -82,24 +102,22 @@ def why_no_positive(source: Source) -> list[str]:
         cameras[photo.person].add(photo.camera)
     absent = [p for p in source.query if p.person not in cameras]
     same = [p for p in source.query if source.has_cameras and cameras.get(p.person) == {p.camera}]
-    found = []
+    reasons = []
     if absent:
-        found.append(f"{len(absent)} queries: their identity is not in the gallery, e.g. {absent[0].path.name}")
+        reasons.append(f"{len(absent)} queries: their identity is not in the gallery, e.g. {absent[0].path.name}")
     if same:
-        found.append(
+        reasons.append(
             f"{len(same)} queries: the gallery has their identity from their own camera only, e.g. "
             f"{same[0].path.name}; without usable cameras leave them out (a CSV without the column camera)"
         )
-    return found
+    return reasons
 
 
 def _unreadable(photos: Sequence[Photo]) -> list[str]:
-    from engine.progress import tracked
-
-    found = []
+    unreadable = []
     for photo in tracked(photos, "decoding"):
         try:
             read_rgb(photo.path)
         except UserError:
-            found.append(photo.path)
-    return [f"{len(found)} images cannot be read, e.g. {found[0]}"] if found else []
+            unreadable.append(photo.path)
+    return [f"{len(unreadable)} images cannot be read, e.g. {unreadable[0]}"] if unreadable else []

@@ -1,0 +1,111 @@
+"""A detector's backbone back in timm's names. The work of ``python -m detection.reverse``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from detection.checkpoints.arch import ARCHS, expected_shapes
+from detection.checkpoints.convert import infer
+from detection.checkpoints.names import to_timm
+from detection.checkpoints.write import read
+from detection.detectors.build import resnet_tensors
+from detection.reverse import ReverseOptions
+from detection.table11.settings import input_of, read_config
+from engine import checkpoint
+from engine.errors import UserError
+from engine.files import replacing
+
+
+def run(options: ReverseOptions) -> None:
+    """Convert back."""
+    reverse(options)
+
+
+def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a backbone's tensors from Detectron2's names to timm's.
+
+    Args:
+        state: of a converted file (no prefix), or of a detector: C4, FPN or RetinaNet.
+
+    Returns:
+        timm names -> the same tensors. Without BatchNorm's step counters, which Detectron2 does not keep; torch
+        fills them in on loading.
+
+    Raises:
+        UserError: no ResNet among the names, or not the whole of it.
+
+    Source: the inverse of :func:`detection.checkpoints.convert.convert`.
+    """
+    homes = resnet_tensors(state) or {name: name for name in state}
+    foreign = [short for short in homes if to_timm(short) is None]
+    if foreign and "stem.conv1.weight" in homes:
+        raise UserError(f"{foreign[0]} has no place in timm's ResNet ({len(foreign)} such tensors)")
+    renamed = {new: state[full] for short, full in homes.items() if (new := to_timm(short))}
+    if "conv1.weight" not in renamed:
+        raise UserError(
+            f"no stem.conv1.weight, so not a ResNet of Detectron2; the names begin: {sorted(state)[:3]}"
+        )
+    arch = infer(renamed)
+    for short, shape in expected_shapes(arch).items():
+        new = to_timm(short)
+        if new not in renamed or tuple(renamed[new].shape) != shape:
+            raise UserError(f"{short} is missing or not a tensor of {shape}: not a whole ResNet-{arch.depth}")
+    return renamed
+
+
+def reverse(options: ReverseOptions) -> Path:
+    """Write the backbone of a Detectron2 file.
+
+    Args:
+        options: of the command.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: no backbone in it, or one that timm cannot express (stride in the 1x1 convolution).
+    """
+    source, out = Path(options.checkpoint), Path(options.out)
+    if out.suffix not in (".pth", ".safetensors"):
+        raise UserError(f"out: {out.name} must end in .pth or .safetensors")
+    if source.exists() and out.exists() and source.samefile(out):
+        raise UserError(f"out: {out} is the checkpoint itself: give another file")
+    tensors, provenance = read(source)
+    state = backbone(tensors)
+    arch = infer(state)
+    settings = provenance or _settings(source, options.config_file)
+    if settings["stride_in_1x1"] and arch.bottleneck:
+        raise UserError(f"{source} strides in its 1x1 convolutions (STRIDE_IN_1X1 True): timm's ResNet cannot")
+    if (
+        settings["format"] == "BGR"
+    ):  # the network then reads what it was trained on: mean and std turn with the channels
+        state["conv1.weight"] = state["conv1.weight"].flip(1)
+    name = provenance.get("arch") or next((name for name, other in ARCHS.items() if other == arch), "")
+    normalisation = {
+        key: list(settings[key])[:: -1 if settings["format"] == "BGR" else 1] for key in ("mean", "std")
+    }
+    text = {"arch": name, "input": json.dumps(normalisation), "source": source.name}
+    _write(state, text, out)
+    print(f"{source}: {name or arch}, {len(state)} tensors -> {out}")
+    return out
+
+
+def _settings(source: Path, given: str) -> dict[str, Any]:
+    """Read channel order, mean, std and stride from the detector's options."""
+    path = Path(given) if given else source.parent / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"config_file: no {path}, so channel order, mean and stride are unknown: give config.yaml")
+    return input_of(read_config(path), path)
+
+
+def _write(state: dict[str, Tensor], text: dict[str, str], out: Path) -> None:
+    if out.suffix == ".pth":
+        checkpoint.save({**text, "state_dict": state}, out)
+        return
+    with replacing(out) as file:
+        file.write(save_safetensors({k: v.contiguous() for k, v in state.items()}, {**text, "format": "pt"}))

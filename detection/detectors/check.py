@@ -1,0 +1,171 @@
+"""Is a backbone what a detector's config expects? The work of ``python -m detection.check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from detection.check import CheckOptions
+from detection.checkpoints.write import pixels, read
+from detection.detectors.build import (
+    Detector,
+    backbone_tensors,
+    build,
+    load_weights,
+    missing_tensors,
+    resnet_tensors,
+    unused_tensors,
+)
+from detection.options import check_overrides
+from engine.errors import UserError
+
+
+class CheckResult(NamedTuple):
+    """What a check found.
+
+    Attributes:
+        problems: one line each, with the override that corrects it.
+        remarks: worth knowing, but not wrong.
+    """
+
+    problems: list[str]
+    remarks: list[str]
+
+    def show(self) -> int:
+        """Print the result; return the exit code: 1 where there is a problem."""
+        print(
+            "\n".join(
+                [*(f"remark: {text}" for text in self.remarks), *(f"WRONG: {text}" for text in self.problems)]
+            )
+        )
+        if not self.problems:
+            print("fits: every backbone tensor is filled from the file")
+        return int(bool(self.problems))
+
+
+def run(options: CheckOptions) -> int:
+    """Check and print; returns the exit code.
+
+    Raises:
+        UserError: no config or no weights.
+    """
+    words = list(options.words)
+    paths = [
+        Path(given) if given else words and Path(words.pop(0)) for given in (options.config_file, options.weights)
+    ]
+    if not all(paths):
+        raise UserError("give a config and the converted weights: python -m detection.check CONFIG WEIGHTS")
+    check_overrides(words)
+    return check(paths[0], paths[1], words).show()
+
+
+def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckResult:
+    """Compare a detector with the backbone it is to start from.
+
+    Args:
+        config: YAML file or LazyConfig.
+        weights: .pth or .pkl.
+        overrides: as train_net.py takes them.
+
+    Raises:
+        UserError: no such file, a config that Detectron2 cannot build, or one without Detectron2's ResNet.
+
+    Source: detectron2/modeling; what goes wrong is in README.md.
+    """
+    tensors, provenance = read(weights)
+    if "conv1.weight" in tensors or any(".conv1.weight" in name and "layer1." in name for name in tensors):
+        raise UserError(
+            f"{weights} has timm's names, so nothing would match: convert it with tools/convert_to_d2.py first"
+        )
+    detector = build(config, overrides)
+    if not resnet_tensors(detector.model.state_dict()):
+        raise UserError(f"{config} has no ResNet of Detectron2: TimmBackbone checks the weights it loads itself")
+    if not hasattr(detector.model, "input_format"):
+        raise UserError(f"{config}: {type(detector.model).__name__} has no channel order and mean to check")
+    load_weights(detector.model, weights)
+    problems = _tensors(detector.model, weights)
+    remarks = _remarks(detector)
+    if provenance:
+        problems += _inputs(detector, provenance) + _strides(detector, provenance)
+    else:
+        remarks.append(
+            "the file does not say where it comes from, so channel order, mean and stride are unchecked"
+        )
+    return CheckResult(problems, remarks)
+
+
+def _tensors(model: Any, weights: Path) -> list[str]:
+    """What the backbone did not get, what of the file found no place."""
+    total, depth = len(resnet_tensors(model.state_dict())), _blocks(backbone_tensors(weights))
+    missing, unused = missing_tensors(model, weights), unused_tensors(model, weights)
+    problems = []
+    if missing:
+        problems.append(
+            f"{len(missing)} of {total} backbone tensors stay random, e.g. {missing[0]}: MODEL.RESNETS.DEPTH, "
+            f"NORM, NUM_GROUPS and WIDTH_PER_GROUP must be those of the weights (blocks a stage: {depth})"
+        )
+    if unused:
+        problems.append(f"{len(unused)} tensors of the file have no place in the model, e.g. {unused[0]}")
+    return problems
+
+
+def _blocks(names: Any) -> tuple[int, ...]:
+    return tuple(len({n.split(".")[1] for n in names if n.startswith(f"res{i}.")}) for i in (2, 3, 4, 5))
+
+
+def _inputs(detector: Detector, provenance: dict[str, Any]) -> list[str]:
+    """Channel order, mean and standard deviation."""
+    model, problems = detector.model, []
+    formats = {"INPUT.FORMAT": model.input_format}
+    if detector.lazy:
+        loaders = detector.cfg.get("dataloader", {})
+        formats |= {
+            f"dataloader.{part}.mapper.image_format": loaders[part].mapper.image_format
+            for part in loaders
+            if "mapper" in loaders[part]
+        }
+    for key, value in formats.items():
+        if value != provenance["format"]:
+            problems.append(
+                f"{key} is {value}, the weights need {provenance['format']}: {key} {provenance['format']}"
+            )
+    for key, buffer in (("mean", model.pixel_mean), ("std", model.pixel_std)):
+        ours, theirs = pixels(provenance[key]), [round(float(v), 3) for v in buffer.flatten()]
+        if len(ours) != len(theirs) or not max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) <= 0.01:
+            name = f"MODEL.PIXEL_{key.upper()}"
+            problems.append(f"{name} is {theirs}, the weights need {ours}: {name} {str(ours).replace(' ', '')}")
+    return problems
+
+
+def _strides(detector: Detector, provenance: dict[str, Any]) -> list[str]:
+    """Where bottlenecks stride: in the 3x3 convolution in timm and torchvision, in the 1x1 in MSRA's."""
+    from detectron2.modeling.backbone.resnet import BottleneckBlock
+
+    wrong = [
+        name
+        for name, block in detector.model.named_modules()
+        if isinstance(block, BottleneckBlock)
+        and block.stride != 1
+        and (block.conv1.stride[0] != 1) != provenance["stride_in_1x1"]
+    ]
+    if not wrong:
+        return []
+    key = (
+        "stride_in_1x1=False, in the backbone and in roi_heads.res5"
+        if detector.lazy
+        else "MODEL.RESNETS.STRIDE_IN_1X1 False"
+    )
+    return [f"{', '.join(wrong)} stride in the wrong convolution: {key}"]
+
+
+def _remarks(detector: Detector) -> list[str]:
+    trained = [name for name, module in detector.model.backbone.named_modules() if isinstance(module, _BatchNorm)]
+    if not trained:
+        return []
+    return [
+        f"{len(trained)} BatchNorms of the backbone are trained, e.g. {trained[0]}: with a few images a GPU that "
+        "costs AP; the rows of Table 11 have MODEL.RESNETS.NORM FrozenBN"
+    ]

@@ -1,0 +1,100 @@
+"""The work of ``python -m detection.collect``: Table 11 from OUTPUT_DIRs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from detection.collect import CollectOptions
+from detection.table11.formats import FORMS
+from detection.table11.outputs import METRIC, DetectorRun, read_run, split_arm
+from detection.table11.rows import ROWS
+from detection.table11.settings import OTHER
+from engine.files import check_targets, replacing
+from experiments.statistics import mean_std
+
+
+def run(options: CollectOptions) -> None:
+    """Collect and print."""
+    print(collect(options))
+
+
+def collect(options: CollectOptions) -> str:
+    """Read the runs and write the table.
+
+    Args:
+        options: of the command.
+
+    Raises:
+        UserError: a folder is not an OUTPUT_DIR of train_net.py.
+    """
+    check_targets(options.out)
+    runs = [read_run(text, options.metric) for text in _once(options.runs)]
+    text = FORMS[options.form](*tabulate(runs, options.metric), remarks(runs), runs)
+    if options.out:
+        with replacing(Path(options.out)) as file:
+            file.write((text + "\n").encode())
+    return text
+
+
+def _once(texts: Sequence[str]) -> list[str]:
+    """Leave out folders that are named again."""
+    unique: dict[Path, str] = {}
+    for text in texts:
+        unique.setdefault(split_arm(text)[1].resolve(), text)
+    return list(unique.values())
+
+
+def arms_of(runs: Sequence[DetectorRun]) -> list[str]:
+    """List the arms, plain first."""
+    return sorted({run.arm for run in runs}, key=lambda arm: (arm != "plain", "Keep" in arm, arm))
+
+
+def tabulate(runs: Sequence[DetectorRun], metric: str = METRIC) -> tuple[list[str], list[list[str]]]:
+    """Lay the table out.
+
+    Args:
+        runs: from :func:`read_run`.
+        metric: the paper's columns are box AP and stay empty for any other.
+
+    Returns:
+        Header and lines: a row of the paper each, then runs of other configs. A ``*`` marks numbers that are not
+        those of the full schedule.
+
+    Source: Table 11; detectron2's MODEL_ZOO.md.
+    """
+    arms = arms_of(runs)
+    header = [
+        f"row, {metric}",
+        "paper: baseline",
+        "zoo today",
+        "paper: KeepCutMix",
+        *(f"ours: {arm}" for arm in arms),
+    ]
+    lines = []
+    for name in [*ROWS, *([OTHER] if any(run.row == OTHER for run in runs) else [])]:
+        row = ROWS.get(name)
+        published = row is not None and metric == METRIC
+        line = [row.title, *(f"{v:.1f}" for v in (row.paper, row.zoo, row.keep))] if row and published else []
+        line = line or [row.title if row else OTHER, "-", "-", "-"]
+        for arm in arms:
+            seeds = [run for run in runs if (run.row, run.arm) == (name, arm)]
+            text = mean_std([run.value for run in seeds if not math.isnan(run.value)], count=True)
+            line.append(text + "*" * any(run.remark for run in seeds))
+        lines.append(line)
+    return header, lines
+
+
+def remarks(runs: Sequence[DetectorRun]) -> list[str]:
+    """List what a reader must know about single runs.
+
+    Source: for beta, detectron2's commit that changed RetinaNet's loss after the paper's baseline.
+    """
+    notes = [f"* {run.folder}: {run.remark}" for run in runs if run.remark]
+    notes += [
+        f"{run.folder}: SMOOTH_L1_LOSS_BETA {run.settings.beta}, that of the paper's baseline; today's zoo has 0.0"
+        for run in runs
+        if run.settings.beta
+    ]
+    return notes

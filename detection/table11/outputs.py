@@ -1,0 +1,144 @@
+"""What one OUTPUT_DIR of train_net.py says: row, arm, metric, and whether it counts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detection.checkpoints.write import read
+from detection.table11.rows import BATCH, SCHEDULE
+from detection.table11.run_note import read_note
+from detection.table11.settings import OTHER, Settings, read_config, settings_of
+from engine.errors import UserError
+
+METRIC = "bbox/AP"
+
+
+@dataclass(frozen=True)
+class DetectorRun:
+    """What one OUTPUT_DIR says.
+
+    Attributes:
+        folder: its name.
+        row: short name, or "other".
+        arm: plain, CutMix, KeepCutMix, ...
+        value: the metric; NaN when nothing was detected.
+        iteration: of the evaluation.
+        settings: of its config.
+        gpus: on which detection.run ran it; 0 is unknown.
+    """
+
+    folder: str
+    row: str
+    arm: str
+    value: float
+    iteration: int
+    settings: Settings
+    gpus: int = 0
+
+    @property
+    def expected(self) -> int:
+        """Iterations to the end; 0 where Detectron2 scaled them to a number of GPUs that nobody noted."""
+        reference = self.settings.gpus
+        if not reference:
+            return self.settings.iterations
+        return round(self.settings.iterations * reference / self.gpus) if self.gpus else 0
+
+    @property
+    def remark(self) -> str:
+        """Why the number is not one of Table 11; "" when it is."""
+        if math.isnan(self.value):
+            return "no detections (AP is NaN)"
+        if self.settings.gpus and not self.gpus:
+            return "the schedule was scaled to the number of GPUs, which is not known: has the run ended?"
+        if self.iteration < self.expected - 1:
+            return f"unfinished: iteration {self.iteration} of {self.expected}"
+        images = self.settings.iterations * self.settings.batch
+        if self.row != OTHER and images < SCHEDULE * BATCH:
+            return (
+                f"{self.settings.iterations} iterations of {self.settings.batch} instead of {SCHEDULE} of {BATCH}"
+            )
+        return ""
+
+
+def read_run(text: str, metric: str = METRIC) -> DetectorRun:
+    """Read one OUTPUT_DIR.
+
+    Args:
+        text: the folder, or arm=folder.
+        metric: column of metrics.json.
+
+    Raises:
+        UserError: not an OUTPUT_DIR of train_net.py, not evaluated yet, or no such metric.
+
+    Source: detectron2/utils/events.py: one JSON object a line, in which NaN is allowed.
+    """
+    arm, folder = split_arm(text)
+    rows = read_metrics(folder)
+    evaluated = [row for row in rows if METRIC in row]
+    if not evaluated:
+        raise UserError(f"{folder}/metrics.json has no evaluation: has the run reached its end?")
+    last = evaluated[-1]
+    if metric not in last:
+        columns = ", ".join(key for key in last if key.startswith("bbox/") and "-" not in key)
+        raise UserError(f"metric: no {metric!r} in {folder}/metrics.json, but {columns}")
+    config, note = folder / "config.yaml", read_note(folder)
+    settings = settings_of(read_config(config)) if config.is_file() else Settings()
+    value = last[metric]
+    return DetectorRun(
+        folder=folder.name,
+        row=settings.row,
+        arm=arm or _arm_of(note, settings.weights),
+        value=math.nan if value is None else float(value),
+        iteration=int(last.get("iteration", 0)),
+        settings=settings,
+        gpus=int(note.get("gpus") or 0),
+    )
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read train_net.py's metrics.json; a last line cut short by a crash is left out.
+
+    Raises:
+        UserError: no such file, or no JSON in it.
+
+    Source: see :func:`read_run`.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"no {path}: give an OUTPUT_DIR of train_net.py")
+    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise UserError(f"{path}, line {number}: {error}") from error
+            continue
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object: {line[:40]}")
+        rows.append(row)
+    return rows
+
+
+def _arm_of(note: dict[str, Any], weights: str) -> str:
+    """Ask detection.run's note, then the weights that the config names."""
+    if note.get("arm"):
+        return str(note["arm"])
+    path = Path(weights)
+    augment = ""
+    if path.suffix in (".pth", ".pkl") and path.is_file():
+        with contextlib.suppress(UserError):  # of another kind: its name must do
+            augment = str(read(path)[1].get("augment", ""))
+    return augment or path.stem or "random"
+
+
+def split_arm(text: str) -> tuple[str, Path]:
+    """Part arm=folder; a folder's own name may hold a "=" too."""
+    arm, equals, rest = text.partition("=")
+    return ("", Path(text)) if Path(text).is_dir() or not equals else (arm, Path(rest))

@@ -1,0 +1,202 @@
+"""From a backbone to its row of Table 11, with Detectron2's own train_net.py."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from detection.checkpoints.convert_file import Conversion, convert_file
+from detection.checkpoints.write import read, write
+from detection.collect import CollectOptions
+from detection.detectors.check import check
+from detection.options import check_overrides, get_option
+from detection.run import RunOptions
+from detection.table11.collect import collect
+from detection.table11.launch import train_net
+from detection.table11.rows import find_row, quick_options
+from detection.table11.run_note import read_note, write_note
+from engine.errors import UserError
+from networks.weights import digest, find
+
+RESUME, WEIGHTS = "--resume", "backbone.pth"
+
+
+def run(options: RunOptions) -> int:
+    """Convert, check, train, and print the row; the work of ``python -m detection.run``.
+
+    Args:
+        options: of the command; its KEY VALUE overrides win over everything.
+
+    Returns:
+        0; 1 when the verification or the check found something wrong; the exit code of train_net.py otherwise.
+
+    Raises:
+        UserError: neither row nor config file, no data, or a backbone that does not convert.
+    """
+    check_overrides(options.overrides)
+    options = replace(options, output=get_option(options.overrides, "OUTPUT_DIR") or options.output)
+    yaml_file, folder = _config_file(options), Path(options.output)
+    environment = _environment(options)
+    _check_gpus(options)
+    if _continues(options, folder):
+        _check_same(options, folder)
+    else:
+        code = _prepare(options, folder, yaml_file)
+        if code:
+            return code
+    command = train_command(options, yaml_file, folder / WEIGHTS)
+    print(f"\n{' '.join(command)}\n", flush=True)
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code or options.machine_rank or options.eval_only:  # an evaluation prints its own table
+        return code
+    print(collect(CollectOptions((str(folder),))))
+    return 0
+
+
+def train_command(options: RunOptions, yaml_file: Path, weights: Path) -> list[str]:
+    """Write the command of train_net.py.
+
+    Args:
+        options: of the command; the overrides come last, so that they win.
+        yaml_file: the detector's config.
+        weights: the converted backbone.
+
+    Source: detectron2/engine/defaults.py.
+    """
+    gpus = 0 if options.quick else options.num_gpus
+    flags = ["--config-file", yaml_file, "--num-gpus", gpus, "--num-machines", options.num_machines]
+    flags += ["--machine-rank", options.machine_rank]
+    flags += ["--dist-url", options.dist_url] if options.dist_url else []
+    flags += [RESUME] if options.resume else []
+    flags += (
+        ["--eval-only", RESUME] if options.eval_only else []
+    )  # evaluates the last checkpoint, not the backbone
+    keys = [*quick_options()] if options.quick else []
+    keys += ["MODEL.WEIGHTS", weights.resolve(), "OUTPUT_DIR", Path(options.output).resolve()]
+    keys += ["SEED", options.seed] if options.seed >= 0 else []
+    keys += ["MODEL.DEVICE", "cpu"] if gpus == 0 and not options.quick else []
+    return [sys.executable, *map(str, [train_net(), *flags, *keys, *options.overrides])]
+
+
+def _config_file(options: RunOptions) -> Path:
+    if bool(options.row) == bool(options.config_file):
+        raise UserError("row: give either --row, e.g. fpn_r50, or --config-file FILE.yaml")
+    path = find_row(options.row).path if options.row else Path(options.config_file)
+    if not path.is_file():
+        raise UserError(f"config_file: {path} not found")
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"config_file: {path.name} is not a YAML file; lazyconfig_train_net.py runs LazyConfigs")
+    return path.resolve()
+
+
+def _continues(options: RunOptions, folder: Path) -> bool:
+    """Whether the run in the folder goes on; never train over another run, never resume nothing."""
+    begun = (folder / "last_checkpoint").is_file()
+    if (options.resume or options.eval_only) and not begun:
+        raise UserError(f"nothing to resume: {folder} holds no checkpoint of train_net.py")
+    if begun and not (options.resume or options.eval_only):
+        raise UserError(f"{folder} already holds a run: --resume continues it, or give another --output")
+    return begun
+
+
+def _check_same(options: RunOptions, folder: Path) -> None:
+    """Refuse to continue a run under the name of another backbone or row."""
+    note = read_note(folder)
+    if not note or not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder} was not begun by detection.run: continue it with train_net.py --resume")
+    if _origin(Path(options.backbone)) != note["origin"]:
+        raise UserError(
+            f"{folder} was trained from another backbone than {options.backbone}: give another --output"
+        )
+    named = options.row or Path(options.config_file).name
+    if named != note["row"]:
+        raise UserError(f"{folder} was trained with {note['row']}, not with {named}: give another --output")
+
+
+def _origin(backbone: Path) -> str:
+    """SHA-256 of the checkpoint that a backbone comes from: what a converted file recorded, or the file's own."""
+    source = find(backbone)
+    recorded = read(source)[1].get("source_sha256") if _is_converted(source) else None
+    return str(recorded or digest(source))
+
+
+def _check_gpus(options: RunOptions) -> None:
+    if options.quick or options.num_gpus == 0:
+        return
+    if not torch.cuda.is_available():
+        raise UserError(
+            "num_gpus: there is no GPU here: --quick tries the chain on the CPU, --num-gpus 0 trains on it"
+        )
+    scaled = get_option(options.overrides, "SOLVER.REFERENCE_WORLD_SIZE") or get_option(
+        options.overrides, "SOLVER.IMS_PER_BATCH"
+    )
+    gpus = options.num_gpus * options.num_machines
+    if options.row and gpus != 8 and not scaled:
+        print(
+            f"remark: 16 images a step on {gpus} GPUs; SOLVER.REFERENCE_WORLD_SIZE 8 would scale batch, learning "
+            "rate and schedule from the row's 8 GPUs to yours"
+        )
+
+
+def _environment(options: RunOptions) -> dict[str, str]:
+    root = options.data or os.environ.get("DETECTRON2_DATASETS", "datasets")
+    if not (Path(root) / "coco" / "annotations").is_dir():
+        raise UserError(
+            f"data: no {root}/coco/annotations: give the folder that holds coco/ (DETECTRON2_DATASETS)"
+        )
+    return {**os.environ, "DETECTRON2_DATASETS": str(Path(root).resolve())}
+
+
+def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
+    """Convert, verify, check; only what passed takes its place in the folder."""
+    hidden = folder / f".{os.getpid()}.{WEIGHTS}"
+    try:
+        code = _convert(options, hidden) or check(yaml_file, hidden, options.overrides).show()
+        if not code:
+            _write_note(options, folder, hidden)
+            os.replace(hidden, folder / WEIGHTS)
+        return code
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+def _convert(options: RunOptions, weights: Path) -> int:
+    """Convert and verify; take a file that is converted already as it is."""
+    source = find(Path(options.backbone))
+    if _is_converted(source):
+        tensors, provenance = read(source)
+        write(tensors, weights, provenance)
+        return 0
+    return convert_file(
+        Conversion(source, weights, arch=options.arch, use=options.use, verify=True, explain=False)
+    )
+
+
+def _is_converted(path: Path) -> bool:
+    if path.suffix not in (".pth", ".pkl"):
+        return False
+    try:
+        return "stem.conv1.weight" in read(path)[0]
+    except UserError:
+        return False
+
+
+def _write_note(options: RunOptions, folder: Path, weights: Path) -> None:
+    """Leave a note for detection.collect, and for resuming."""
+    provenance = read(weights)[1]
+    write_note(
+        folder,
+        {
+            "arm": options.arm or provenance.get("augment") or Path(options.backbone).stem,
+            "row": options.row or Path(options.config_file).name,
+            "origin": _origin(Path(options.backbone)),
+            "seed": options.seed,
+            "gpus": 0 if options.quick else options.num_gpus * options.num_machines,
+            "backbone": provenance,
+        },
+    )

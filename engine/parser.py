@@ -1,0 +1,289 @@
+"""Dataclasses as command lines and as YAML: a flag for every field, recipes by name, errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import docstring_parser
+import yaml
+from jsonargparse import (
+    ActionConfigFile,
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    set_parsing_settings,
+)
+
+from engine.errors import UserError, nearest, one_line
+
+T = TypeVar("T")
+DISTRIBUTION = "keepaugment"
+REST = argparse.REMAINDER
+set_parsing_settings(add_print_completion_argument=True)
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """YAML files that ``--config`` finds by name.
+
+    Attributes:
+        folder: its YAML files can be named without path and suffix.
+        generate: name -> YAML text of further recipes; called only for a name that is not in the folder.
+    """
+
+    folder: Path
+    generate: Callable[[], Mapping[str, str]] = dict
+
+    def find(self, name: str) -> str:
+        """Return the path or the text of a recipe.
+
+        Args:
+            name: of a recipe, a path, or YAML text with more than one line.
+
+        Raises:
+            UserError: there is no such recipe; names the nearest.
+        """
+        if "\n" in name or Path(name).is_file():
+            return name
+        shipped = {path.stem: str(path) for path in sorted(self.folder.glob("*.yaml"))}
+        if name in shipped:
+            return shipped[name]
+        generated = self.generate()
+        if name in generated:
+            return generated[name]
+        if "/" in name and generated:
+            hint = nearest(name, generated)
+            raise UserError(f"no recipe {name!r}{hint}: give a YAML file or the name of a table's cell")
+        hint = nearest(name, shipped)
+        raise UserError(f"no recipe {name!r}{hint}: give a YAML file, or one of {', '.join(shipped)}")
+
+
+class Parser(ArgumentParser):
+    """A parser that knows where recipes are."""
+
+    recipes: Recipes | None = None
+
+
+class _Formatter(DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the paragraphs of a description."""
+
+
+class _FindRecipe(ActionConfigFile):
+    """``--config``: look the recipe up, then let jsonargparse read it."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        super().__call__(parser, cfg, parser.recipes.find(values) if parser.recipes else values, option_string)
+
+
+def positional(*, nargs: str | None = None, default: Any = MISSING, metavar: str = "") -> Any:
+    """Declare a dataclass field that is given on the command line without a flag.
+
+    Args:
+        nargs: None (one value), ``"?"``, ``"+"`` or ``REST`` (everything that follows), as in argparse.
+        default: of the field; without one the argument is required.
+        metavar: shown in the usage line; "" is the name of the field.
+
+    Returns:
+        The field, for the right-hand side of its definition.
+    """
+    return field(default=default, metadata={"positional": True, "nargs": nargs, "metavar": metavar})
+
+
+def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes: Recipes | None = None) -> Parser:
+    """Make the parser of a configuration class.
+
+    Args:
+        config_type: a dataclass; nested dataclasses become ``--group.field``, fields made by :func:`positional`
+            are given without a flag.
+        prog: name of the command, as typed.
+        text: description shown by ``--help``.
+        recipes: what ``--config`` finds by name.
+
+    Returns:
+        The parser; its ``--config`` takes YAML files, later ones win.
+
+    Source: jsonargparse.
+    """
+    _resolve_annotations(config_type)
+    words = [each for each in fields(config_type) if each.metadata.get("positional")]
+    parser = Parser(
+        prog=prog,
+        usage=_usage_line(prog, words),
+        description=text,
+        formatter_class=_Formatter,
+        exit_on_error=False,
+        allow_abbrev=False,
+        version=version(DISTRIBUTION) if prog else None,
+    )
+    parser.recipes = recipes
+    parser.add_argument("--config", action=_FindRecipe, help="YAML recipe: a file, or the name of a shipped one")
+    documented = {
+        item.arg_name: item.description for item in docstring_parser.parse(config_type.__doc__ or "").params
+    }
+    for word in words:
+        _add_positional(parser, word, documented.get(word.name) or "")
+    skip = {word.name for word in words}
+    if any(word.metadata["nargs"] == REST for word in words):  # a switch must not take the first of the rest
+        switches = [item for item in fields(config_type) if item.type is bool]
+        for item in switches:
+            parser.add_argument(f"--{item.name}", action="store_true", help=documented.get(item.name))
+        skip |= {item.name for item in switches}
+    parser.add_class_arguments(config_type, as_group=False, skip=skip)
+    for action in parser._actions:
+        if getattr(action, "_typehint", None) is bool:  # --resume means --resume true
+            action.nargs, action.const = "?", True
+    for option, action in list(parser._option_string_actions.items()):  # --batch-size means --batch_size
+        parser._option_string_actions[option.replace("_", "-")] = action
+    return parser
+
+
+def _add_positional(parser: ArgumentParser, word: Field[Any], text: str) -> None:
+    nargs = word.metadata["nargs"]
+    extra = {"default": word.default} if nargs == "?" else {}
+    kind = {} if nargs in ("+", REST) else {"type": word.type}
+    action = parser.add_argument(word.name, nargs=nargs, help=text, **extra, **kind)
+    action.required = word.default is MISSING
+
+
+def _usage_line(prog: str, words: Sequence[Field[Any]]) -> str:
+    rest = any(word.metadata["nargs"] == REST for word in words)
+    parts = [*map(_usage, words), "[--option VALUE ...]"]
+    return " ".join([prog, *(reversed(parts) if rest else parts)])
+
+
+def _usage(word: Field[Any]) -> str:
+    name, nargs = word.name.upper(), word.metadata["nargs"]
+    if word.metadata["metavar"]:
+        return str(word.metadata["metavar"])
+    return {None: name, "?": f"[{name}]", "+": f"{name} ...", REST: f"[{name} ...]"}[nargs]
+
+
+def _resolve_annotations(config_type: type[Any]) -> None:
+    """Replace a dataclass's postponed annotations by the types that they name.
+
+    jsonargparse would run the module's ``if TYPE_CHECKING`` imports to find them: seconds, for ``--help`` too.
+    """
+    hints = get_type_hints(config_type)
+    config_type.__init__.__annotations__.update(hints)
+    for item in fields(config_type):
+        item.type = hints[item.name]
+        if is_dataclass(item.type):
+            _resolve_annotations(item.type)  # type: ignore[arg-type]
+
+
+def parse(config_type: type[T], arguments: Sequence[str], parser: Parser) -> T:
+    """Read the command line into a configuration.
+
+    Args:
+        config_type: the dataclass of the parser.
+        arguments: of the command.
+        parser: from :func:`build_parser`.
+
+    Raises:
+        UserError: an unknown field (with the nearest known one), a wrong type, a recipe that does not exist.
+    """
+    return _instantiate(parser, config_type, lambda: parser.parse_args(list(arguments)))
+
+
+def from_yaml(config_type: type[T], text: str) -> T:
+    """Read back what :func:`dump` wrote.
+
+    Raises:
+        UserError: the text does not fit the class.
+    """
+    parser = build_parser(config_type)
+    return _instantiate(parser, config_type, lambda: parser.parse_string(text))
+
+
+def dump(config: Any) -> str:
+    """Write a configuration as YAML that :func:`from_yaml` and ``--config`` read back."""
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _instantiate(parser: Parser, config_type: type[T], read: Callable[[], Any]) -> T:
+    try:
+        values = parser.instantiate(read())
+    except ArgumentError as error:
+        raise UserError(explain(str(error), parser)) from error
+    values = {item.name: values[item.name] for item in fields(config_type)}  # type: ignore[arg-type]
+    return config_type(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def explain(message: str, parser: ArgumentParser) -> str:
+    """Say what is wrong with a command line in one line.
+
+    Args:
+        message: of jsonargparse.
+        parser: knows the fields.
+
+    Returns:
+        The message, shortened; for an unknown field with the field that was probably meant.
+    """
+    message = one_line(message)
+    known = list(parser.get_defaults().keys(branches=True))
+    if match := re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
+        return _unknown(".".join(match.groups()), known)
+    if match := re.search(
+        r"nrecognized arguments: --([\w.-]+)|Option '([\w.]+)' is not|[Kk]ey '([\w.]+)' is not", message
+    ):
+        return _unknown(next(filter(None, match.groups())).replace("-", "_"), known)
+    if match := re.search(r"argument (--[\w.-]+): expected one argument", message):
+        return f"{match[1]} needs a value"
+    if match := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+        commands = re.findall(r"[\w-]+", match[2])
+        return f"no command {match[1]!r}{nearest(match[1], commands)}: choose one of {', '.join(commands)}"
+    if match := re.search(r'expected "command" to be one of \{(.*?)\}', message):
+        return f"choose a command: {', '.join(match[1].split(','))}; --help describes them"
+    if match := re.search(r"nrecognized arguments: (.*)", message):
+        return f"unexpected argument {match[1]!r}; --help shows how the command is called"
+    if match := re.search(r'Parser key "([\w.]+)": Unable to load config', message):
+        inner = next((name for name in known if name.startswith(f"{match[1]}.")), match[1])
+        return f"{match[1]} is a group of options, not a value (did you mean --{inner}?)"
+    if match := re.search(r'Parser key "([\w.]+)":? (.*)', message):
+        return _wrong_value(match[1], match[2])
+    if match := re.search(r"Problems parsing config: (.*)", message):
+        return f"config is not valid YAML: {match[1]}"
+    return message
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    """Name the field of that name in another group, or the one with the nearest name."""
+    same = [other for other in known if other.split(".")[-1] == name.split(".")[-1]]
+    by_last_part = {other.split(".")[-1]: other for other in reversed(known)}
+    hint = nearest(name, known, "--") or nearest(name.split(".")[-1], by_last_part, "--", by_last_part)
+    if same:
+        hint = f" (did you mean {' or '.join(f'--{other}' for other in same)}?)"
+    return f"unknown option --{name}{hint}; --help lists all of them"
+
+
+def _wrong_value(name: str, text: str) -> str:
+    if choices := re.search(r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", text):
+        words = re.findall(r"'([^']*)'", choices[1])
+        value = choices[2].strip()
+        hint = "; YAML reads a bare yes or no as a truth value: quote it" if value in ("True", "False") else ""
+        return f"{name} must be one of {', '.join(words)}, got {value!r}{nearest(value, words)}{hint}"
+    if kind := re.search(r"Expected a <class '(\w+)'>\. Got value: (.*)", text):
+        nouns = {
+            "int": "an integer",
+            "float": "a number",
+            "bool": "true or false",
+            "str": "text",
+            "tuple": "a list",
+        }
+        example = ", e.g. [1, 2]" if kind[1] == "tuple" else ""
+        value = kind[2].strip()
+        hint = f"; write --{name}=true before an argument without a flag" if kind[1] == "bool" else ""
+        return f"{name} must be {nouns.get(kind[1], kind[1])}{example}, got {value!r}{hint}"
+    return f"{name}: {text}"

@@ -1,0 +1,25 @@
+"""Means over seeds, as tables print them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+
+def mean_std(values: Sequence[float], *, count: bool = False) -> str:
+    """Write mean and sample standard deviation; "-" when there is no value.
+
+    Args:
+        values: one per seed.
+        count: also write the number of values.
+
+    Example:
+        >>> mean_std([95.0, 96.0]), mean_std([95.0]), mean_std([40.0, 41.0], count=True)
+        ('95.50 ± 0.71', '95.00', '40.50 ± 0.71 (2)')
+    """
+    if not values:
+        return "-"
+    mean = f"{statistics.fmean(values):.2f}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.2f}" + f" ({len(values)})" * count

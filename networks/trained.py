@@ -1,0 +1,65 @@
+"""A trained network, rebuilt from its checkpoint alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from engine import checkpoint
+from engine.parser import from_yaml
+from networks.weights import pick_weights
+
+C = TypeVar("C")
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Trained(Generic[C, M]):
+    """A network and where it comes from.
+
+    Attributes:
+        path: the file.
+        content: of the file.
+        config: of the training.
+        model: with the weights, on the CPU, in evaluation mode.
+    """
+
+    path: Path
+    content: dict[str, Any]
+    config: C
+    model: M
+
+
+def load_trained(
+    checkpoint_or_run: str | Path,
+    program: str,
+    config_type: type[C],
+    build: Callable[[dict[str, Any], C], M],
+    *,
+    use: str = "auto",
+    **fields: type,
+) -> Trained[C, M]:
+    """Rebuild a network from its checkpoint.
+
+    Args:
+        checkpoint_or_run: a .pth, or a run folder (then its last.pth).
+        program: module that must have written it, e.g. ``"pretrain.train"``.
+        config_type: dataclass of the training's options.
+        build: content of the file, config -> network.
+        use: auto (averaged weights where there are any), ema or raw.
+        **fields: further fields of the file that the program writes, with their types.
+
+    Raises:
+        UserError: the program did not write the file, or it is damaged.
+    """
+    path = checkpoint.newest(checkpoint_or_run)
+    content = checkpoint.load(path)
+    checkpoint.expect(content, path, program, config=str, arch=str, num_classes=int, **fields)
+    config = from_yaml(config_type, content["config"])
+    model = build(content, config)
+    checkpoint.load_weights(model, pick_weights(content, use, path)[0], path)
+    return Trained(path, content, config, model.eval())

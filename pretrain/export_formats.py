@@ -1,0 +1,84 @@
+"""The files that a backbone can be exported to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import save as save_safetensors
+
+from engine import checkpoint
+from engine.errors import UserError
+from engine.files import check_targets, replacing
+from engine.onnx import checked_onnx
+from pretrain.export import ExportOptions
+from pretrain.trained import Backbone, load_trained
+
+LARGEST_DIFFERENCE = 1e-3  # ONNX Runtime against torch, relative to the largest logit
+
+
+def run(options: ExportOptions) -> None:
+    """Export and print the file's name; the work of ``python -m pretrain.export``."""
+    print(export(options))
+
+
+def export(options: ExportOptions) -> Path:
+    """Write the file.
+
+    Args:
+        options: of the command.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: unknown suffix, not a checkpoint of pretrain.train, ONNX not installed, or its result differs.
+    """
+    out = Path(options.out)
+    if out.suffix not in WRITERS:
+        raise UserError(f"out: {out.name} must end in one of {', '.join(WRITERS)}")
+    check_targets(options.out, inputs=(options.checkpoint,))
+    WRITERS[out.suffix](load_trained(options.checkpoint, options.use), out)
+    return out
+
+
+def describe(trained: Backbone) -> dict[str, str]:
+    """Collect where weights come from, as plain strings.
+
+    Args:
+        trained: network and checkpoint.
+
+    Returns:
+        arch, num_classes, options, input (mean, std, size), classes, augment, epoch, metrics, recipe, provenance,
+        dataset, format.
+    """
+    names = ("arch", "num_classes", "options", "input", "classes", "augment", "epoch", "metrics", "provenance")
+    strings = {name: str(trained.content.get(name, "")) for name in names}
+    recipe, dataset = str(trained.content["config"]), trained.config.data.dataset
+    return {**strings, "recipe": recipe, "dataset": dataset, "format": "pt"}
+
+
+def _safetensors(trained: Backbone, out: Path) -> None:
+    state = {name: value.contiguous() for name, value in trained.model.state_dict().items()}
+    with replacing(out) as file:
+        file.write(save_safetensors(state, metadata=describe(trained)))
+
+
+def _pth(trained: Backbone, out: Path) -> None:
+    checkpoint.save({**describe(trained), "state_dict": trained.model.state_dict()}, out)
+
+
+def _onnx(trained: Backbone, out: Path) -> None:
+    side = json.loads(trained.content["input"])["size"]
+    checked_onnx(
+        trained.model,
+        (3, side, side),
+        out,
+        output="logits",
+        about=describe(trained),
+        largest_difference=LARGEST_DIFFERENCE,
+    )
+
+
+WRITERS: dict[str, Callable[[Backbone, Path], None]] = {".safetensors": _safetensors, ".pth": _pth, ".onnx": _onnx}

@@ -1,0 +1,94 @@
+"""Contact sheets of what an augmentation does: images, saliency, chosen boxes, results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from engine.errors import UserError
+from imagesets.contact_sheet import boxed, heat, picture, save_picture, sheet
+from imagesets.normalize import Normalize
+from keepcore import anywhere, build_keep
+from pretrain.data import Transformed, eval_transform, open_source
+from pretrain.pictures import PicturesOptions
+from pretrain.trained import load_trained
+
+SIZE = (96, 96)
+PLAIN, SELECTIVE = (220, 40, 40), (30, 200, 70)
+
+
+def draw_regions(options: PicturesOptions) -> None:
+    """Draw the sheet; the work of ``python -m pretrain.pictures``."""
+    region_sheet(Path(options.checkpoint), Path(options.out), columns=options.columns, seed=options.seed)
+
+
+def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: int = 3) -> None:
+    """Draw one column per image: image with the plain (red) and the selective box (green), saliency, both results.
+
+    Args:
+        checkpoint_path: of pretrain.train, or its run folder.
+        out: PNG to write.
+        columns: number of images.
+        seed: of the draws; both boxes come from the same draw.
+
+    Raises:
+        UserError: the checkpoint's recipe has no region to show.
+
+    Source: Gong et al., CVPR 2021, Figure 1.
+    """
+    trained = load_trained(str(checkpoint_path))
+    config, model = trained.config, trained.model
+    if config.augment.op not in ("cutout", "cutmix", "erasing"):
+        raise UserError(f"{checkpoint_path}: its recipe cuts nothing (augment.op {config.augment.op})")
+    source = open_source(config.data)
+    dataset = Transformed(source.val, eval_transform(config.data))
+    step = len(dataset) // columns
+    images, labels = zip(*(dataset[i * step + i % 10] for i in range(columns)), strict=True)
+    normalize = Normalize(source.mean, source.std)
+    clean_BCHW, labels_B = normalize(torch.stack(images)), torch.tensor(labels)
+    selective = build_keep(replace(config.augment, selective=True, prob=1.0, per="batch", head="full"))
+    plain = replace(selective, selector=anywhere)
+    kept, random = (
+        operation(model, clean_BCHW, labels_B, generator=torch.Generator().manual_seed(seed))
+        for operation in (selective, plain)
+    )
+    map_BHW = selective.map_of(model, clean_BCHW, labels_B)
+    boxes = zip(random.boxes_B4, kept.boxes_B4, strict=True)
+    rows = [
+        [
+            boxed(normalize.undo(image_CHW), SIZE, [(plain_4, PLAIN), (selective_4, SELECTIVE)])
+            for image_CHW, (plain_4, selective_4) in zip(clean_BCHW, boxes, strict=True)
+        ],
+        [heat(map_HW, SIZE) for map_HW in map_BHW],
+        [picture(normalize.undo(image_CHW), SIZE) for image_CHW in random.images_BCHW],
+        [picture(normalize.undo(image_CHW), SIZE) for image_CHW in kept.images_BCHW],
+    ]
+    save_picture(sheet(rows), out)
+
+
+def fidelity_sheet(
+    titles: Sequence[str], results: Sequence[Sequence[Tensor]], out: Path, columns: int = 8
+) -> None:
+    """Draw clean images, their saliency, and below one row per augmentation.
+
+    Args:
+        titles: of the augmentations.
+        results: per augmentation: clean_BCHW uint8, map_BHW, result_BCHW uint8 of the same images.
+        out: PNG to write.
+        columns: number of images.
+
+    Source: Gong et al., CVPR 2021, Figure 1.
+    """
+    clean_BCHW, map_BHW, _ = results[0]
+    count = min(columns, len(clean_BCHW))
+    indices = [i * len(clean_BCHW) // count for i in range(count)]
+    rows = [
+        [picture(clean_BCHW[i], SIZE) for i in indices],
+        [heat(map_BHW[i], SIZE) for i in indices],
+        *([picture(result_BCHW[i], SIZE) for i in indices] for *_, result_BCHW in results),
+    ]
+    save_picture(sheet(rows, ("clean", "saliency", *titles)), out)

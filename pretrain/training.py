@@ -1,0 +1,115 @@
+"""Train the backbone of a config."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from engine.errors import check_ranges
+from engine.job import Job, Progress
+from engine.loop import Trainer
+from engine.parser import dump
+from engine.run_folder import RunFolder
+from engine.seed import generator, seed_process
+from engine.setup import build_accelerator, build_engine
+from imagesets.classification import ImageSet
+from imagesets.normalize import Normalize
+from keepcore import without_early_head
+from keepcore.draws import BatchShard
+from pretrain.accuracy import evaluate
+from pretrain.config import Config, Data
+from pretrain.data import open_source, synthetic_source
+from pretrain.loaders import build_loader
+from pretrain.model import build_model
+from pretrain.step import build_step
+from pretrain.trained import load_attention
+
+OPERATION_NAMES = {"cutout": "Cutout", "cutmix": "CutMix", "erasing": "RandomErasing"}
+
+
+def run(config: Config) -> None:
+    """Train; the work of ``python -m pretrain.train``."""
+    train(config)
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Train the backbone of a config.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        The last row of metrics.jsonl.
+
+    Raises:
+        UserError: anything in the config that cannot be done.
+
+    Source: Gong et al., CVPR 2021, Sec. 4.1 and 4.2.
+    """
+    accelerator = build_accelerator(config)
+    share = BatchShard(accelerator.process_index, accelerator.num_processes)
+    data = config.data
+    _check(data)
+    seed_process(config.seed, share.rank)
+    source = (
+        synthetic_source(data)
+        if config.synthetic
+        else open_source(data, data.batch_size // share.processes, config.seed)
+    )
+    loader = build_loader(config, source.train, accelerator.device, share.rank, share.processes)
+    progress, draws = Progress(), generator(config.seed, "augment")
+    model = build_model(config, len(source.classes), progress)
+    engine = build_engine(config, accelerator, model, len(loader))
+    mixing = generator(config.seed, "baseline", share.rank)
+    engine.generators |= {"augment": draws, "baseline": mixing}
+    normalize, classes = Normalize(source.mean, source.std), len(source.classes)
+    attention = load_attention(config, accelerator.device)
+    step = build_step(config, engine.model, normalize, classes, (draws, mixing), progress, share, attention)
+    job = Job(
+        loader=loader,
+        step=step,
+        evaluate=partial(evaluate, source=source, data=data, accelerator=accelerator),
+        headline="top1",
+        export=without_early_head,
+        meta=_metadata(config, source),
+        progress=progress,
+    )
+    folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
+    folder.open(config)
+    return Trainer(engine, job, config, folder).fit()
+
+
+def _check(data: Data) -> None:
+    """Refuse numbers out of range."""
+    check_ranges(data, "data.", image_size=(1, None), eval_size=(0, None), padding=(0, None), hflip=(0, 1))
+    check_ranges(data, "data.", batch_size=(1, None), eval_batch_size=(1, None), workers=(0, None))
+    check_ranges(data, "data.", jitter=(0, None))
+
+
+def _metadata(config: Config, source: ImageSet) -> dict[str, Any]:
+    """Describe the network for evaluation, export and conversion."""
+    return {
+        "arch": config.model.name,
+        "num_classes": len(source.classes),
+        "options": json.dumps(config.model.options),
+        "input": json.dumps({"mean": source.mean, "std": source.std, "size": config.data.image_size}),
+        "classes": json.dumps(source.classes),
+        "augment": augmentation_name(config),
+        "config": dump(config),
+    }
+
+
+def augmentation_name(config: Config) -> str:
+    """Name what a backbone is trained with, as tables do: ``KeepCutMix``, ``Cutout``, ``plain``.
+
+    Args:
+        config: of the run.
+    """
+    augment, policy = config.augment, config.policy.name
+    keep = "Keep" if augment.selective and augment.op != "none" else ""
+    if augment.op == "paste":
+        return f"{keep}{policy}"
+    parts = [OPERATION_NAMES.get(augment.op, augment.op), policy, config.baseline.name]
+    return keep + "+".join(part for part in parts if part != "none") or "plain"

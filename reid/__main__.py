@@ -1,0 +1,11 @@
+"""``python -m reid``: list the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.command import list_commands
+
+if __name__ == "__main__":
+    sys.exit(list_commands(Path(__file__).parent))

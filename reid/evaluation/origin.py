@@ -1,0 +1,83 @@
+"""Where evaluated features come from: an .npz of any toolbox, or a network that embeds a data set."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from engine.config import TrainingConfig
+from engine.errors import UserError
+from engine.setup import build_accelerator
+from reid.compare import CompareOptions
+from reid.config import Protocol
+from reid.embed import embed_source
+from reid.evaluate import EvaluateOptions
+from reid.evaluation.features import Features, load_features
+from reid.sources import ReidSet, open_source
+from reid.trained import data_options, load_trained
+
+
+class Origin(NamedTuple):
+    """Features and where they come from.
+
+    Attributes:
+        features: query and gallery with labels.
+        about: plain values that describe the origin.
+        source: the data set; None for an .npz.
+    """
+
+    features: Features
+    about: dict[str, Any]
+    source: ReidSet | None
+
+
+def open_features(options: EvaluateOptions | CompareOptions, path: str) -> Origin:
+    """Read features from an .npz, or embed a data set with a trained network.
+
+    Args:
+        options: of the command.
+        path: .npz, checkpoint or run folder.
+
+    Raises:
+        UserError: no such file, not a checkpoint of reid.train, or no data.
+    """
+    if path.endswith(".npz"):
+        return Origin(load_features(Path(path)), {"features": path}, None)
+    trained = load_trained(path)
+    data = data_options(
+        trained,
+        root=options.root,
+        dataset=options.dataset,
+        batch_size=options.batch_size,
+        workers=options.workers,
+    )
+    source = open_source(data)
+    accelerator = build_accelerator(TrainingConfig(device=options.device))
+    features = embed_source(
+        trained.model.to(accelerator.device),
+        source,
+        data,
+        accelerator,
+        flip=options.flip,
+        multi_query=options.multi_query,
+    )
+    about = {"checkpoint": str(trained.path), "arch": trained.content["arch"], "epoch": trained.content["epoch"]}
+    about |= {"dataset": data.dataset, "flip": options.flip, "multi_query": options.multi_query}
+    return Origin(features, about, source)
+
+
+def protocol_of(options: EvaluateOptions | CompareOptions) -> Protocol:
+    """Take the protocol's fields out of a command's options."""
+    return Protocol(**{field.name: getattr(options, field.name) for field in fields(Protocol)})
+
+
+def require_npz(path: str) -> str:
+    """Return the path of an .npz.
+
+    Raises:
+        UserError: it has another suffix.
+    """
+    if not path.endswith(".npz"):
+        raise UserError(f"features: {path} must be an .npz (numpy.savez)")
+    return path

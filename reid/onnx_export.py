@@ -1,0 +1,69 @@
+"""The embedding network as an ONNX file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from engine.errors import UserError
+from engine.files import check_targets
+from engine.onnx import checked_onnx
+from reid.export import ExportOptions
+from reid.model import ReidModel
+from reid.trained import load_trained
+
+LARGEST_DIFFERENCE = 1e-4  # features have length 1
+
+
+class EmbeddingNetwork(nn.Module):
+    """Images in, features of length 1 out."""
+
+    def __init__(self, network: ReidModel) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return features_BD."""
+        return self.network.embed(images)
+
+
+def run(options: ExportOptions) -> None:
+    """Export and print the file's name; the work of ``python -m reid.export``."""
+    print(export(options))
+
+
+def export(options: ExportOptions) -> Path:
+    """Write the file.
+
+    Args:
+        options: of the command.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: another suffix, not a checkpoint of reid.train, ONNX not installed, or its result differs.
+
+    Source: torch.onnx.
+    """
+    out = Path(options.out)
+    if out.suffix != ".onnx":
+        raise UserError(f"out: {out.name} must end in .onnx")
+    check_targets(options.out, inputs=(options.checkpoint,))
+    trained = load_trained(options.checkpoint)
+    data, content = trained.config.data, trained.content
+    checked_onnx(
+        EmbeddingNetwork(trained.model).eval(),
+        (3, data.height, data.width),
+        out,
+        output="features",
+        about={
+            "arch": str(content["arch"]),
+            "epoch": str(content["epoch"]),
+            "input": json.dumps(json.loads(content["input"])),
+        },
+        largest_difference=LARGEST_DIFFERENCE,
+    )
+    return out

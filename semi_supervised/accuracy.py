@@ -1,0 +1,65 @@
+"""Top-1 accuracy: during training, and of a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from engine.config import TrainingConfig
+from engine.errors import UserError
+from engine.loader import on_device
+from engine.metrics_log import median_of_last
+from engine.setup import build_accelerator
+from imagesets.normalize import Normalize
+from keepcore import borrowed
+from keepcore.draws import BatchShard
+from semi_supervised.config import Data
+from semi_supervised.data import MEAN, STD, eval_batches, open_source
+from semi_supervised.evaluate import EvaluateOptions
+from semi_supervised.trained import load_trained
+
+
+def evaluate(model: nn.Module, images: Any, data: Data, accelerator: Accelerator) -> dict[str, float]:
+    """Measure top-1 accuracy; every image counts exactly once over all processes.
+
+    Args:
+        model: to evaluate.
+        images: validation part.
+        data: of the run.
+        accelerator: of the run.
+
+    Returns:
+        ``top1`` in percent.
+    """
+    loader = eval_batches(images, data, BatchShard(accelerator.process_index, accelerator.num_processes))
+    normalize, totals_2 = Normalize(MEAN, STD), torch.zeros(2, device=accelerator.device)
+    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
+        for images_BCHW, labels_B in on_device(loader, accelerator.device):
+            right = (network(normalize(images_BCHW)).argmax(1) == labels_B).sum()
+            totals_2 += torch.stack([right, torch.tensor(len(labels_B), device=right.device)])
+    right, count = accelerator.reduce(totals_2).tolist()
+    return {"top1": 100 * right / count}
+
+
+def report_accuracy(options: EvaluateOptions) -> None:
+    """Evaluate and print; the work of ``python -m semi_supervised.evaluate``.
+
+    Raises:
+        UserError: semi_supervised.train did not write the file, or its classes are not those of the data.
+    """
+    trained = load_trained(options.checkpoint)
+    data = replace(trained.config.data, root=options.root or trained.config.data.root)
+    accelerator = build_accelerator(TrainingConfig(device=options.device))
+    source = open_source(data)
+    if json.dumps(source.classes) != trained.content["classes"]:
+        raise UserError(f"{trained.path} has other classes than {data.root or data.dataset}")
+    numbers: dict[str, Any] = evaluate(trained.model.to(accelerator.device), source.val, data, accelerator)
+    if Path(options.checkpoint).is_dir():
+        numbers["top1_median_last20"] = median_of_last(Path(options.checkpoint))
+    print(json.dumps({"checkpoint": str(trained.path), "epoch": trained.content["epoch"], **numbers}))

@@ -1,0 +1,135 @@
+"""Train the classifier of a config."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from engine import checkpoint
+from engine.errors import UserError, check_ranges
+from engine.job import Job, Progress
+from engine.loop import Trainer
+from engine.parser import dump
+from engine.run_folder import RunFolder
+from engine.seed import generator, seed_process
+from engine.setup import Engine, build_accelerator, build_engine
+from imagesets.normalize import Normalize
+from keepcore import without_early_head
+from keepcore.draws import BatchShard
+from semi_supervised.accuracy import evaluate
+from semi_supervised.config import Config
+from semi_supervised.data import MEAN, STD, build_loader, open_parts, resident
+from semi_supervised.model import build_model
+from semi_supervised.step import build_step
+from semi_supervised.strong import build_strong
+
+
+def run(config: Config) -> None:
+    """Train; the work of ``python -m semi_supervised.train``."""
+    train(config)
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Train the classifier of a config.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        The last row of metrics.jsonl.
+
+    Raises:
+        UserError: anything in the config that cannot be done.
+
+    Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
+    """
+    accelerator, data = build_accelerator(config), config.data
+    share = BatchShard(accelerator.process_index, accelerator.num_processes)
+    _check(config)
+    opened = open_parts(data, config.seed, unlabelled=crops_of(config) > 0)
+    seed_process(config.seed, share.rank)
+    loader = build_loader(data, opened, crops_of(config), config.seed, accelerator.device, share)
+    engine = build_engine(config, accelerator, build_model(config, len(opened.classes)), len(loader))
+    draws = (generator(config.seed, "strong"), generator(config.seed, "keep"))
+    engine.generators |= {"strong": draws[0], "keep": draws[1]}
+    normalize, done = Normalize(MEAN, STD), Progress()
+    strong = build_strong(config, guide_of(config, engine), normalize, draws, share)
+    val = resident(opened.val, data) or opened.val
+    job = Job(
+        loader=loader,
+        step=build_step(config, engine.model, strong, normalize, done, len(opened.classes)),
+        evaluate=partial(evaluate, images=val, data=data, accelerator=accelerator),
+        headline="top1",
+        export=without_early_head,
+        meta={
+            "arch": config.model,
+            "num_classes": len(opened.classes),
+            "options": json.dumps(config.model_options),
+            "classes": json.dumps(opened.classes),
+            "input": json.dumps({"mean": MEAN, "std": STD, "size": data.image_size}),
+            "config": dump(config),
+            "split": json.dumps(opened.split),
+        },
+        progress=done,
+    )
+    folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
+    folder.open(config)
+    if folder.resumes:
+        check_split(folder.last, opened.split["hash"])
+    return Trainer(engine, job, config, folder).fit()
+
+
+def _check(config: Config) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        UserError: names the option.
+    """
+    check_ranges(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
+    check_ranges(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
+    check_ranges(config.data, "data.", labelled_batch=(1, 10**6), unlabelled_batch=(1, 10**6))
+
+
+def check_split(last: Path, expected: str) -> None:
+    """Refuse to go on with other labelled images than those that a run began with.
+
+    Raises:
+        UserError: another split.
+    """
+    content = checkpoint.load(last)
+    checkpoint.expect(content, last, "semi_supervised.train", split=str)
+    if json.loads(content["split"])["hash"] != expected:
+        raise UserError(
+            f"{last} has other labelled images: use the --data.labels, --seed and --data.label_file of that run"
+        )
+
+
+def crops_of(config: Config) -> int:
+    """Count the crops that the step needs of each unlabelled image.
+
+    Source: google-research/uda image/data.py (independent crops of the weak and the strong view).
+    """
+    if config.loss.weight == 0 and config.loss.entropy == 0:
+        return 0
+    return 1 if config.strong.shared_crop else 2
+
+
+def guide_of(config: Config, engine: Engine) -> Callable[[], nn.Module]:
+    """Say whose saliency decides.
+
+    Raises:
+        UserError: the averaged network is to decide, but there is none.
+
+    Source: Gong et al., CVPR 2021, Sec. 4.3 (the network in training).
+    """
+    ema = engine.ema
+    if config.guide.model == "student":
+        return lambda: engine.model
+    if ema is None:
+        raise UserError("guide.model: ema needs an averaged network: give --ema_decay, e.g. 0.999")
+    return lambda: ema.module
