@@ -32,7 +32,7 @@ class CollectOptions:
     out: str = ""
 
 
-main = command(CollectOptions, "detection.table11.collect:run")
+main = command(CollectOptions, "detection.table11.collect:collect")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -33,7 +33,7 @@ class RescoreOptions:
     json_file: str = ""
 
 
-main = command(RescoreOptions, "detection.coco.rescore:run")
+main = command(RescoreOptions, "detection.coco.rescore:rescore")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,7 +27,7 @@ class ReverseOptions:
     config_file: str = ""
 
 
-main = command(ReverseOptions, "detection.checkpoints.reverse:run")
+main = command(ReverseOptions, "detection.checkpoints.reverse:reverse")
 
 if __name__ == "__main__":
     sys.exit(main())

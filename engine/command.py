@@ -6,7 +6,7 @@ import ast
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ class Command:
 
     Attributes:
         options: dataclass of its options.
-        target: ``"module:function"``; called with the options, returns an exit code or None.
+        target: ``"module:function"``; called with the options. An integer that it returns is the exit code.
+        more: further arguments of the function.
         prog: name of the command, as typed.
         text: description shown by ``--help``.
         recipes: what its ``--config`` finds by name.
@@ -33,6 +34,7 @@ class Command:
     prog: str
     text: str
     recipes: Recipes | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
         """Run the command; returns the exit code.
@@ -42,11 +44,11 @@ class Command:
         """
         return guard(lambda: self.run(self.read(arguments)))
 
-    def run(self, options: Any) -> int | None:
-        """Import the function and call it with options."""
+    def run(self, options: Any) -> int:
+        """Import the function and call it with options; returns the exit code."""
         module, name = self.target.split(":")
-        result: int | None = getattr(importlib.import_module(module), name)(options)
-        return result
+        result = getattr(importlib.import_module(module), name)(options, **self.more)
+        return result if isinstance(result, int) else 0
 
     def read(self, arguments: Sequence[str] | None = None) -> Any:
         """Read a command line without running anything.
@@ -61,19 +63,20 @@ class Command:
         return build_parser(self.options, self.prog, self.text, self.recipes)
 
 
-def command(options: type[Any], target: str, recipes: Recipes | None = None) -> Command:
+def command(options: type[Any], target: str, recipes: Recipes | None = None, **more: Any) -> Command:
     """Declare the command of the calling module; its docstring becomes the description.
 
     Args:
         options: dataclass of the command's options.
         target: ``"module:function"`` that does the work.
         recipes: what ``--config`` finds by name.
+        **more: further arguments of the function.
 
     Returns:
         The command; call it with arguments, or without for those of the process.
     """
     prog, text = _caller()
-    return Command(options, target, prog, text, recipes)
+    return Command(options, target, prog, text, recipes, more)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Subcommands:
         words = sys.argv[1:] if arguments is None else list(arguments)
         return guard(lambda: self._run(words))
 
-    def _run(self, words: Sequence[str]) -> int | None:
+    def _run(self, words: Sequence[str]) -> int:
         if words and words[0] in self.commands:
             chosen = self.commands[words[0]]
             return chosen.run(chosen.read(words[1:]))

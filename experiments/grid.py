@@ -155,11 +155,13 @@ class Grid:
 
     Attributes:
         folder: of their YAML files.
-        program: module that trains a cell.
+        program: module that trains a cell; its ``main`` is a :class:`engine.command.Command`.
+        columns: title -> number of a cell to print beside the accuracies: a log's name, or "median".
     """
 
     folder: Path
     program: str
+    columns: Mapping[str, str]
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

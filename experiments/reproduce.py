@@ -5,12 +5,13 @@ A run that is there already is not run again; one that was interrupted goes on.
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,27 +49,12 @@ class Result:
     logs: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Suite:
-    """What a package trains.
-
-    Attributes:
-        grid: its tables.
-        read: command line of its training -> options.
-        columns: title -> number of a cell to print beside the accuracies: a log's name, or "median".
-    """
-
-    grid: Grid
-    read: Callable[[Sequence[str]], Any]
-    columns: Mapping[str, str]
-
-
-def reproduce(suite: Suite, options: ReproduceOptions) -> int:
+def reproduce(options: ReproduceOptions, grid: Grid) -> int:
     """Run what is missing and print the table.
 
     Args:
-        suite: what can be trained.
         options: of the command.
+        grid: tables that can be trained.
 
     Returns:
         0, or 1 when a run failed.
@@ -78,11 +64,11 @@ def reproduce(suite: Suite, options: ReproduceOptions) -> int:
     """
     if not options.table and not (options.list or options.show):
         raise UserError("table: choose one, e.g. --table 2; --list shows all cells")
-    cells = select(suite.grid.find(options.table) if options.table else list(suite.grid.cells), options.cell)
+    cells = select(grid.find(options.table) if options.table else list(grid.cells), options.cell)
     if options.show:
         print("\n".join(cell.recipe() for cell in cells))
         return 0
-    homes = {cell.name: Path(options.runs) / suite.grid.home(cell) for cell in cells}
+    homes = {cell.name: Path(options.runs) / grid.home(cell) for cell in cells}
     runs = {cell.name: [homes[cell.name] / f"seed{seed}" for seed in _seeds(options, cell)] for cell in cells}
     if options.list:
         for cell in cells:
@@ -91,9 +77,9 @@ def reproduce(suite: Suite, options: ReproduceOptions) -> int:
         return 0
     if options.json_file:
         check_targets(options.json_file)
-    failed = _run_missing(suite, options, cells, homes)
+    failed = _run_missing(grid, options, cells, homes)
     results = {cell.name: collect(cell, runs[cell.name]) for cell in cells}
-    print_table(cells, results, suite.columns)
+    print_table(cells, results, grid.columns)
     if options.json_file:
         first = next((f for cell in cells for f in runs[cell.name] if is_finished(f)), None)
         write_table(options, cells, results, first)
@@ -125,15 +111,15 @@ def is_finished(folder: Path) -> bool:
     return "top1" in rows[-1] and bool(rows[-1]["epoch"] >= recorded["epochs"] or cut_short)
 
 
-def _run_missing(suite: Suite, options: ReproduceOptions, cells: list[Cell], homes: Mapping[str, Path]) -> bool:
+def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes: Mapping[str, Path]) -> bool:
     """Start one process per missing run; True when any failed."""
     todo: dict[Path, list[str]] = {}
     for cell in cells:
         for seed in _seeds(options, cell):
             folder = homes[cell.name] / f"seed{seed}"
-            arguments = [*_arguments(suite, options, cell), "--seed", str(seed), "--output", str(folder)]
+            arguments = [*_arguments(grid, options, cell), "--seed", str(seed), "--output", str(folder)]
             if is_finished(folder):
-                _check_same(suite, folder, arguments)
+                _check_same(grid, folder, arguments)
             else:
                 todo[folder] = arguments
     if todo and not options.root:
@@ -142,7 +128,7 @@ def _run_missing(suite: Suite, options: ReproduceOptions, cells: list[Cell], hom
 
     def run(folder: Path) -> int:
         print(f"running {folder}", file=sys.stderr)
-        command = [*starter, suite.grid.program, *todo[folder], "--auto_resume"]
+        command = [*starter, grid.program, *todo[folder], "--auto_resume"]
         return subprocess.run(command, check=False, stdout=sys.stderr).returncode
 
     with ThreadPoolExecutor(max(1, options.jobs)) as pool:
@@ -153,16 +139,16 @@ def _run_missing(suite: Suite, options: ReproduceOptions, cells: list[Cell], hom
     return any(codes)
 
 
-def _arguments(suite: Suite, options: ReproduceOptions, cell: Cell) -> list[str]:
+def _arguments(grid: Grid, options: ReproduceOptions, cell: Cell) -> list[str]:
     """Flags of the training for a cell."""
-    name = cell.name if cell in suite.grid.cells else cell.recipe()
+    name = cell.name if cell in grid.cells else cell.recipe()
     root = ["--data.root", options.root] if options.root else []
     return ["--config", name, *root, *shlex.split(options.options)]
 
 
-def _check_same(suite: Suite, folder: Path, arguments: list[str]) -> None:
+def _check_same(grid: Grid, folder: Path, arguments: list[str]) -> None:
     """Refuse to count a run of another configuration."""
-    wanted = _comparable(asdict(suite.read(arguments)))
+    wanted = _comparable(asdict(importlib.import_module(grid.program).main.read(arguments)))
     recorded = _comparable(yaml.safe_load((folder / "config.yaml").read_text()))
     differing = [
         f"{key} {recorded[key]!r} instead of {wanted[key]!r}"
@@ -214,7 +200,7 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
     Args:
         cells: of one table.
         results: by the cells' names.
-        columns: see :class:`Suite`.
+        columns: see :class:`experiments.grid.Grid`.
     """
     table = Table(title=cells[0].title)
     for name in ("cell", "paper", "ours, last", "ours, best", "seeds", *columns):

@@ -68,25 +68,21 @@ def _batches(source: ImageSet, data: Data, accelerator: Accelerator) -> Iterable
 
 
 def evaluate_checkpoint(options: EvaluateOptions) -> dict[str, Any]:
-    """Rebuild a network from its checkpoint alone and evaluate it.
+    """Rebuild a network from its checkpoint alone, evaluate it, print and write the numbers.
 
     Raises:
         UserError: pretrain.train did not write the file, or its classes are not those of the data.
     """
+    check_targets(options.json_file)
     trained = load_trained(options.checkpoint, options.use)
     data, source = open_data(trained, options.root)
     data = replace(data, eval_batch_size=options.batch_size, workers=options.workers)
     if options.split == "train":
         source = replace(source, val=source.train)
     accelerator = build_accelerator(TrainingConfig(device=options.device))
-    numbers = evaluate(trained.model.to(accelerator.device), source, data, accelerator)
+    numbers: dict[str, Any] = evaluate(trained.model.to(accelerator.device), source, data, accelerator)
     content = trained.content
-    return {"checkpoint": str(trained.path), "arch": content["arch"], "epoch": content["epoch"], **numbers}
-
-
-def report_accuracy(options: EvaluateOptions) -> None:
-    """Evaluate, print and write; the work of ``python -m pretrain.evaluate``."""
-    check_targets(options.json_file)
-    numbers = evaluate_checkpoint(options)
+    numbers = {"checkpoint": str(trained.path), "arch": content["arch"], "epoch": content["epoch"], **numbers}
     print(json.dumps(numbers))
     write_json(numbers, options.json_file, indent=None)
+    return numbers

@@ -73,9 +73,6 @@ def scores(pair: BeforeAfter, tolerance: float) -> Tensor:
 def measure(options: FidelityOptions) -> dict[str, dict[str, float]]:
     """Measure every augmentation and its Keep version.
 
-    Args:
-        options: of the command.
-
     Returns:
         ``"cutout"``, ``"keep cutout"``, ... -> the five shares, in percent (NaN where there are no masks).
 

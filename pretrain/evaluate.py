@@ -36,7 +36,7 @@ class EvaluateOptions:
     json_file: str = ""
 
 
-main = command(EvaluateOptions, "pretrain.accuracy:report_accuracy")
+main = command(EvaluateOptions, "pretrain.accuracy:evaluate_checkpoint")
 
 if __name__ == "__main__":
     sys.exit(main())

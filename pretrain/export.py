@@ -29,7 +29,7 @@ class ExportOptions:
     use: WeightChoice = "auto"
 
 
-main = command(ExportOptions, "pretrain.export_formats:run")
+main = command(ExportOptions, "pretrain.export_formats:export")
 
 if __name__ == "__main__":
     sys.exit(main())

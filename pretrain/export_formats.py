@@ -18,16 +18,8 @@ from pretrain.trained import Backbone, load_trained
 LARGEST_DIFFERENCE = 1e-3  # ONNX Runtime against torch, relative to the largest logit
 
 
-def run(options: ExportOptions) -> None:
-    """Export and print the file's name; the work of ``python -m pretrain.export``."""
-    print(export(options))
-
-
 def export(options: ExportOptions) -> Path:
-    """Write the file.
-
-    Args:
-        options: of the command.
+    """Write the file and print its name.
 
     Returns:
         The file.
@@ -40,6 +32,7 @@ def export(options: ExportOptions) -> Path:
         raise UserError(f"out: {out.name} must end in one of {', '.join(WRITERS)}")
     check_targets(options.out, inputs=(options.checkpoint,))
     WRITERS[out.suffix](load_trained(options.checkpoint, options.use), out)
+    print(out)
     return out
 
 

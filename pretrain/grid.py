@@ -6,4 +6,5 @@ from pathlib import Path
 
 from experiments.grid import Grid
 
-GRID = Grid(Path(__file__).parent / "tables", "pretrain.train")
+COLUMNS = {"cut area": "box_area_share", "saliency in it": "box_saliency_share"}
+GRID = Grid(Path(__file__).parent / "tables", "pretrain.train", COLUMNS)

@@ -9,8 +9,9 @@ import sys
 
 from engine.command import command
 from experiments.options import ReproduceOptions
+from pretrain.grid import GRID
 
-main = command(ReproduceOptions, "pretrain.suite:run")
+main = command(ReproduceOptions, "experiments.reproduce:reproduce", grid=GRID)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,16 +29,8 @@ from pretrain.trained import load_attention
 OPERATION_NAMES = {"cutout": "Cutout", "cutmix": "CutMix", "erasing": "RandomErasing"}
 
 
-def run(config: Config) -> None:
-    """Train; the work of ``python -m pretrain.train``."""
-    train(config)
-
-
 def train(config: Config) -> dict[str, Any]:
     """Train the backbone of a config.
-
-    Args:
-        config: of the run.
 
     Returns:
         The last row of metrics.jsonl.
@@ -102,11 +94,7 @@ def _metadata(config: Config, source: ImageSet) -> dict[str, Any]:
 
 
 def augmentation_name(config: Config) -> str:
-    """Name what a backbone is trained with, as tables do: ``KeepCutMix``, ``Cutout``, ``plain``.
-
-    Args:
-        config: of the run.
-    """
+    """Name what a backbone is trained with, as tables do: ``KeepCutMix``, ``Cutout``, ``plain``."""
     augment, policy = config.augment, config.policy.name
     keep = "Keep" if augment.selective and augment.op != "none" else ""
     if augment.op == "paste":

@@ -12,31 +12,23 @@ from dataclasses import dataclass
 
 from engine.command import command
 from engine.parser import positional
-from reid.config import Embedding, Protocol
+from reid.config import Evaluation
 
 
 @dataclass(frozen=True)
-class CompareOptions(Protocol, Embedding):
+class CompareOptions(Evaluation):
     """Test two re-identification runs or feature files against one another.
 
     Attributes:
         one: run, checkpoint or .npz.
         other: run, checkpoint or .npz with the same queries and gallery.
-        dataset: data set to evaluate on; "" takes the one of the training.
-        root: folder of the data; "" takes the one of the training.
-        multi_query: average each query with the photographs of gt_bbox by its camera.
-        json_file: file that also receives the numbers; "" writes none.
     """
 
     one: str = positional()
     other: str = positional()
-    dataset: str = ""
-    root: str = ""
-    multi_query: bool = False
-    json_file: str = ""
 
 
-main = command(CompareOptions, "reid.evaluation.comparison:report_comparison")
+main = command(CompareOptions, "reid.evaluation.comparison:compare_two")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -141,3 +141,20 @@ class Embedding:
     batch_size: int = 128
     workers: int = 2
     device: Device = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Protocol, Embedding):
+    """What to evaluate, and where the numbers go.
+
+    Attributes:
+        dataset: data set to evaluate on; "" takes the one of the training.
+        root: folder of the data; "" takes the one of the training.
+        multi_query: average each query with the photographs of gt_bbox by its camera.
+        json_file: file that also receives the numbers; "" writes none.
+    """
+
+    dataset: str = ""
+    root: str = ""
+    multi_query: bool = False
+    json_file: str = ""

@@ -25,9 +25,6 @@ PUBLISHED = {
 def check(options: CheckOptions) -> int:
     """Print counts and problems; the work of ``python -m reid.data check``.
 
-    Args:
-        options: of the command.
-
     Returns:
         1 where there is a problem, else 0.
 

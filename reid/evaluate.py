@@ -13,20 +13,16 @@ from dataclasses import dataclass
 
 from engine.command import command
 from engine.parser import positional
-from reid.config import Embedding, Protocol
+from reid.config import Evaluation
 
 
 @dataclass(frozen=True)
-class EvaluateOptions(Protocol, Embedding):
+class EvaluateOptions(Evaluation):
     """Evaluate a re-identification network, or features of any toolbox.
 
     Attributes:
         checkpoint: .pth of reid.train, or its run folder (then last.pth).
         features: .npz with features to evaluate instead of a checkpoint.
-        dataset: data set to evaluate on; "" takes the one of the training.
-        root: folder of the data; "" takes the one of the training.
-        multi_query: average each query with the photographs of gt_bbox by its camera.
-        json_file: file that also receives the numbers; "" writes none.
         save_features: .npz that receives the features; "" writes none.
         picture: .png or .jpg that receives ranked lists of some queries; "" draws none.
         page: HTML file that receives numbers and pictures; "" writes none.
@@ -34,16 +30,12 @@ class EvaluateOptions(Protocol, Embedding):
 
     checkpoint: str = positional(nargs="?", default="")
     features: str = ""
-    dataset: str = ""
-    root: str = ""
-    multi_query: bool = False
-    json_file: str = ""
     save_features: str = ""
     picture: str = ""
     page: str = ""
 
 
-main = command(EvaluateOptions, "reid.evaluation.run:report_evaluation")
+main = command(EvaluateOptions, "reid.evaluation.run:evaluate")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,7 +26,7 @@ class ExportOptions:
     out: str = positional()
 
 
-main = command(ExportOptions, "reid.onnx_export:run")
+main = command(ExportOptions, "reid.onnx_export:export")
 
 if __name__ == "__main__":
     sys.exit(main())

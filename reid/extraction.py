@@ -70,9 +70,6 @@ def fingerprint(trained: TrainedReid) -> Any:
 def extract(options: ExtractOptions) -> None:
     """Embed a folder and write the features.
 
-    Args:
-        options: of the command.
-
     Raises:
         UserError: no images, one that cannot be read, or an output that is no .npz.
     """

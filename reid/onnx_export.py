@@ -29,16 +29,8 @@ class EmbeddingNetwork(nn.Module):
         return self.network.embed(images)
 
 
-def run(options: ExportOptions) -> None:
-    """Export and print the file's name; the work of ``python -m reid.export``."""
-    print(export(options))
-
-
 def export(options: ExportOptions) -> Path:
-    """Write the file.
-
-    Args:
-        options: of the command.
+    """Write the file and print its name.
 
     Returns:
         The file.
@@ -66,4 +58,5 @@ def export(options: ExportOptions) -> Path:
         },
         largest_difference=LARGEST_DIFFERENCE,
     )
+    print(out)
     return out

@@ -19,11 +19,6 @@ from reid.search import SearchOptions
 from reid.trained import TrainedReid, load_trained
 
 
-def run(options: SearchOptions) -> None:
-    """Search; the work of ``python -m reid.search``."""
-    search(options)
-
-
 def _gallery(trained: TrainedReid, options: SearchOptions) -> tuple[Tensor, list[Path]]:
     place = Path(options.gallery)
     if place.suffix != ".npz":
@@ -46,9 +41,6 @@ def _gallery(trained: TrainedReid, options: SearchOptions) -> tuple[Tensor, list
 
 def search(options: SearchOptions) -> list[dict[str, Any]]:
     """Rank the gallery for every query; print, write and draw.
-
-    Args:
-        options: of the command.
 
     Returns:
         One dict a query: query, and matches of path and similarity, best first.

@@ -36,7 +36,7 @@ class SearchOptions(Embedding):
     picture: str = ""
 
 
-main = command(SearchOptions, "reid.retrieval:run")
+main = command(SearchOptions, "reid.retrieval:search")
 
 if __name__ == "__main__":
     sys.exit(main())

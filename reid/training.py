@@ -28,16 +28,8 @@ from reid.sources import open_source
 from reid.step import build_step
 
 
-def run(config: Config) -> None:
-    """Train; the work of ``python -m reid.train``."""
-    train(config)
-
-
 def train(config: Config) -> dict[str, Any]:
     """Train the network of a config.
-
-    Args:
-        config: of the run.
 
     Returns:
         The last row of metrics.jsonl.

@@ -10,8 +10,9 @@ import sys
 
 from engine.command import command
 from experiments.options import ReproduceOptions
+from semi_supervised.grid import GRID
 
-main = command(ReproduceOptions, "semi_supervised.suite:run")
+main = command(ReproduceOptions, "experiments.reproduce:reproduce", grid=GRID)
 
 if __name__ == "__main__":
     sys.exit(main())

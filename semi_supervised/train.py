@@ -13,7 +13,7 @@ from engine.parser import Recipes
 from semi_supervised.config import RECIPES, Config
 from semi_supervised.grid import GRID
 
-main = command(Config, "semi_supervised.training:run", Recipes(RECIPES, GRID.recipes))
+main = command(Config, "semi_supervised.training:train", Recipes(RECIPES, GRID.recipes))
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,16 +29,8 @@ from semi_supervised.step import build_step
 from semi_supervised.strong import build_strong
 
 
-def run(config: Config) -> None:
-    """Train; the work of ``python -m semi_supervised.train``."""
-    train(config)
-
-
 def train(config: Config) -> dict[str, Any]:
     """Train the classifier of a config.
-
-    Args:
-        config: of the run.
 
     Returns:
         The last row of metrics.jsonl.

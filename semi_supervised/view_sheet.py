@@ -25,9 +25,6 @@ COUNTED, LEFT_OUT = (30, 160, 70), (210, 60, 50)
 def draw_views(options: PicturesOptions) -> None:
     """Draw the sheet.
 
-    Args:
-        options: of the command.
-
     Raises:
         UserError: no checkpoint, no data, or a recipe that pastes nothing.
 

@@ -21,11 +21,6 @@ from engine.errors import UserError
 from engine.files import replacing
 
 
-def run(options: ReverseOptions) -> None:
-    """Convert back."""
-    reverse(options)
-
-
 def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename a backbone's tensors from Detectron2's names to timm's.
 
@@ -60,9 +55,6 @@ def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def reverse(options: ReverseOptions) -> Path:
     """Write the backbone of a Detectron2 file.
-
-    Args:
-        options: of the command.
 
     Returns:
         The file.

@@ -22,12 +22,6 @@ RESULTS = Path("inference") / "coco_instances_results.json"
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
-def run(options: RescoreOptions) -> None:
-    """Score, print and write."""
-    check_targets(options.json_file, inputs=(options.annotations,))
-    rescore(options)
-
-
 class Scores(NamedTuple):
     """What an evaluation gives, in percent; NaN where there is nothing to measure.
 
@@ -185,11 +179,8 @@ def _check_prediction(prediction: Any, where: str) -> None:
 
 
 def rescore(options: RescoreOptions) -> Scores:
-    """Score, print, and write where asked.
-
-    Args:
-        options: of the command.
-    """
+    """Score, print, and write where asked."""
+    check_targets(options.json_file, inputs=(options.annotations,))
     start = time.perf_counter()
     predictions = read_predictions(Path(options.predictions))
     scores = score(predictions, Path(options.annotations), options.engine)

@@ -15,16 +15,8 @@ from engine.files import check_targets, replacing
 from experiments.statistics import mean_std
 
 
-def run(options: CollectOptions) -> None:
-    """Collect and print."""
-    print(collect(options))
-
-
 def collect(options: CollectOptions) -> str:
-    """Read the runs and write the table.
-
-    Args:
-        options: of the command.
+    """Read the runs, print and write the table.
 
     Raises:
         UserError: a folder is not an OUTPUT_DIR of train_net.py.
@@ -35,6 +27,7 @@ def collect(options: CollectOptions) -> str:
     if options.out:
         with replacing(Path(options.out)) as file:
             file.write((text + "\n").encode())
+    print(text)
     return text
 
 

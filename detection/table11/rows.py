@@ -98,9 +98,6 @@ def find_row(name: str) -> Row:
 def list_rows(options: RowsOptions) -> None:
     """Print one line a row; copy the files where asked.
 
-    Args:
-        options: of the command.
-
     Raises:
         UserError: a file of that name with another content is there.
 

@@ -54,7 +54,7 @@ def run(options: RunOptions) -> int:
     code = subprocess.run(command, env=environment, check=False).returncode
     if code or options.machine_rank or options.eval_only:  # an evaluation prints its own table
         return code
-    print(collect(CollectOptions((str(folder),))))
+    collect(CollectOptions((str(folder),)))
     return 0
 
 

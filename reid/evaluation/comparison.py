@@ -16,16 +16,8 @@ from reid.evaluation.origin import open_features, protocol_of
 from reid.evaluation.report import check, evaluate_features
 
 
-def report_comparison(options: CompareOptions) -> None:
-    """Compare, and print the numbers as JSON."""
-    print(json.dumps(compare_two(options)))
-
-
 def compare_two(options: CompareOptions) -> dict[str, Any]:
-    """Evaluate two runs or feature files on the same queries and test the difference.
-
-    Args:
-        options: of the command.
+    """Evaluate two runs or feature files on the same queries and test the difference; print the numbers as JSON.
 
     Returns:
         The numbers, as printed.
@@ -53,4 +45,5 @@ def compare_two(options: CompareOptions) -> dict[str, Any]:
         print(f"{name:14} {values} = {row['difference']:+.2f}  {interval}  p {row['p']:.4f}", file=sys.stderr)
     numbers = {"compare": [options.one, options.other], **differences}
     write_json(numbers, options.json_file, indent=None)
+    print(json.dumps(numbers))
     return numbers

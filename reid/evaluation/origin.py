@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 from engine.config import TrainingConfig
 from engine.errors import UserError
 from engine.setup import build_accelerator
-from reid.compare import CompareOptions
-from reid.config import Protocol
+from reid.config import Evaluation, Protocol
 from reid.embed import embed_source
-from reid.evaluate import EvaluateOptions
 from reid.evaluation.features import Features, load_features
 from reid.sources import ReidSet, open_source
 from reid.trained import data_options, load_trained
@@ -32,7 +30,7 @@ class Origin(NamedTuple):
     source: ReidSet | None
 
 
-def open_features(options: EvaluateOptions | CompareOptions, path: str) -> Origin:
+def open_features(options: Evaluation, path: str) -> Origin:
     """Read features from an .npz, or embed a data set with a trained network.
 
     Args:
@@ -67,7 +65,7 @@ def open_features(options: EvaluateOptions | CompareOptions, path: str) -> Origi
     return Origin(features, about, source)
 
 
-def protocol_of(options: EvaluateOptions | CompareOptions) -> Protocol:
+def protocol_of(options: Evaluation) -> Protocol:
     """Take the protocol's fields out of a command's options."""
     return Protocol(**{field.name: getattr(options, field.name) for field in fields(Protocol)})
 

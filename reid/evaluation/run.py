@@ -23,16 +23,8 @@ from reid.report.pictures import ranked_lists
 NEEDS_NETWORK = ("dataset", "root", "flip", "multi_query")
 
 
-def report_evaluation(options: EvaluateOptions) -> None:
-    """Evaluate, print the numbers as JSON, and write what was asked for."""
-    print(json.dumps(evaluate(options)))
-
-
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Evaluate what the command names.
-
-    Args:
-        options: of the command.
+    """Evaluate what the command names, print the numbers as JSON, and write what was asked for.
 
     Returns:
         The numbers, as printed.
@@ -50,6 +42,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     numbers = {**origin.about, "protocol": _differences(protocol), **as_dict(report)}
     _write(options, origin, report, numbers)
     _show(report)
+    print(json.dumps(numbers))
     return numbers
 
 
