@@ -8,8 +8,6 @@ whichever is faster counts. On a GPU it gets uint8 tensors that are there alread
 ratios are within one round.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

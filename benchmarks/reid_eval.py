@@ -8,8 +8,6 @@ or MSMT17 (11,659 x 82,161). Every part runs in a process of its own. A clone's 
 files; they get the distance matrix, whose seconds are counted for them as for us.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import json

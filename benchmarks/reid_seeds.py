@@ -8,8 +8,6 @@ epoch on the set of the training and on another one (other people, other cameras
 deviation over the seeds; paired bootstrap over identities of each query's values averaged over the seeds.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -7,8 +7,6 @@ The paper's own ratios (Table 6) are of one TITAN X. The floor counts floating-p
 (full 1.67, low resolution 1.17, early head 1.18 on ResNet-18, both 1.05).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

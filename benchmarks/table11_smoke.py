@@ -8,8 +8,6 @@ DATA is a DETECTRON2_DATASETS folder. Without checkpoints the backbones are rand
 nothing after two steps.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

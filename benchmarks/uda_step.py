@@ -6,8 +6,6 @@
 Forward, backward and update on random images held on the device; ratios of medians over interleaved rounds.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

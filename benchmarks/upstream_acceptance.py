@@ -9,8 +9,6 @@ random ResNet-50 through tools/convert_to_d2.py. Left out: rotated boxes and def
 operators) and tests that download.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """``python -m detection``: list the commands."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

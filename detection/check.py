@@ -5,8 +5,6 @@ about or does not notice: tensors that stay random, another channel order, mean 
 something is wrong, one line each with the override that corrects it. 2: cannot be checked.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ the converted file knows; ``plain=DIR`` names the arm where the file does not. R
 mean, standard deviation and number. Runs that are not the full schedule, or have not finished, are marked.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from typing import Literal

@@ -4,8 +4,6 @@ yolo converts a data set in YOLO's layout to COCO's; subset takes some images of
 check says what is wrong with a folder (exit code 1), and whether its counts are the published ones.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

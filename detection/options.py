@@ -1,7 +1,5 @@
 """Detectron2's overrides at the end of a command line: ``... MODEL.WEIGHTS r50.pth SOLVER.MAX_ITER 100``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine.errors import UserError

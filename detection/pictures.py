@@ -4,8 +4,6 @@ White: annotation. Green: prediction with its score that matches an annotation o
 Red: one that does not.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Takes the ``inference/coco_instances_results.json`` of train_net.py, or any COCO
 where it is installed and pycocotools otherwise; the two agree (tested). Detectron2's own evaluator is left alone.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from typing import Literal

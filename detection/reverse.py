@@ -3,8 +3,6 @@
 Takes what tools/convert_to_d2.py wrote and what train_net.py leaves behind (C4, FPN, RetinaNet).
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

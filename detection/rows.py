@@ -1,7 +1,5 @@
 """List the rows of Table 11 with their config files."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

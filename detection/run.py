@@ -5,8 +5,6 @@ row. What is done already is not done again; --resume continues the training. Ov
 train_net.py (``... SOLVER.AMP.ENABLED True``), as do --num-gpus, --num-machines, --machine-rank and --dist-url.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Checkpoint files: tensors and plain values only, never half written."""
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from pathlib import Path

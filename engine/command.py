@@ -1,7 +1,5 @@
 """``main = command(Options, "module:function")``: a command whose work is imported only when it runs."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import sys

@@ -1,7 +1,5 @@
 """Options that every training command has. Imports nothing heavy, so that ``--help`` answers at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

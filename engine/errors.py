@@ -1,7 +1,5 @@
 """A mistake that the user can correct is reported in one line, with exit code 2."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import sys

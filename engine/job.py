@@ -1,7 +1,5 @@
 """What a task tells the training loop: its batches, its step, its evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol

@@ -1,7 +1,5 @@
 """Batches that depend on the seed and the epoch only, whatever the number of workers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The training loop of all tasks: epochs of steps, evaluation, checkpoints, exact resuming."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """Averages of an epoch."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

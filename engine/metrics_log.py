@@ -1,7 +1,5 @@
 """Reading metrics.jsonl. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from pathlib import Path

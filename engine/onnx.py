@@ -1,7 +1,5 @@
 """Export to ONNX, checked with ONNX Runtime before anything is written."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path

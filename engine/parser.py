@@ -1,14 +1,12 @@
 """Dataclasses as command lines and as YAML: a flag for every field, recipes by name, errors in one line."""
 
-from __future__ import annotations
-
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import docstring_parser
 import yaml
@@ -110,7 +108,6 @@ def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes
 
     Source: jsonargparse.
     """
-    _resolve_annotations(config_type)
     words = [each for each in fields(config_type) if each.metadata.get("positional")]
     parser = Parser(
         prog=prog,
@@ -162,19 +159,6 @@ def _usage(word: Field[Any]) -> str:
     if word.metadata["metavar"]:
         return str(word.metadata["metavar"])
     return {None: name, "?": f"[{name}]", "+": f"{name} ...", REST: f"[{name} ...]"}[nargs]
-
-
-def _resolve_annotations(config_type: type[Any]) -> None:
-    """Replace a dataclass's postponed annotations by the types that they name.
-
-    jsonargparse would run the module's ``if TYPE_CHECKING`` imports to find them: seconds, for ``--help`` too.
-    """
-    hints = get_type_hints(config_type)
-    config_type.__init__.__annotations__.update(hints)
-    for item in fields(config_type):
-        item.type = hints[item.name]
-        if is_dataclass(item.type):
-            _resolve_annotations(item.type)  # type: ignore[arg-type]
 
 
 def parse(config_type: type[T], arguments: Sequence[str], parser: Parser) -> T:

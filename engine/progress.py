@@ -1,11 +1,9 @@
 """One progress line with ETA on a terminal; one line per epoch everywhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,7 +72,7 @@ class ProgressLine:
         )
         self.task = self.progress.add_task("training", total=total, completed=done, text="")
 
-    def __enter__(self) -> ProgressLine:
+    def __enter__(self) -> Self:
         self.progress.start()
         return self
 

@@ -1,7 +1,5 @@
 """What a run needs to go on bit for bit: written after an epoch, or in the middle of one."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The run folder: resolved config, versions, metrics.jsonl, TensorBoard, last.pth and best.pth."""
 
-from __future__ import annotations
-
 import json
 import math
 import platform

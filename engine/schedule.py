@@ -1,7 +1,5 @@
 """Learning-rate schedules: timm's, and the slow cosine of semi-supervised learning."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Randomness: one generator per purpose, and the state of all of them for exact resuming."""
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Model, optimizer, schedule and averaged model on whatever devices there are: accelerate and timm."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field

@@ -1,11 +1,9 @@
 """A polite end: SIGTERM finishes the step, saves, and leaves with exit code 0 for the queue to start again."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from accelerate import Accelerator
@@ -24,7 +22,7 @@ class StopSignal:
         self.accelerator, self.received = accelerator, False
         self._before: Any = None
 
-    def __enter__(self) -> StopSignal:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._note)
         return self

@@ -1,7 +1,5 @@
 """Tables as grids: one file gives every cell of a table its recipe and the paper's number. Imports no torch."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

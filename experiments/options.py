@@ -1,7 +1,5 @@
 """Options of the ``reproduce`` commands. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -3,8 +3,6 @@
 A run that is there already is not run again; one that was interrupted goes on.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import shlex

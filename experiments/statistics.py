@@ -1,7 +1,5 @@
 """Means over seeds, as tables print them."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Classification data sets, opened: index -> (PIL image, label)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Contact sheets: images, saliency maps and boxes laid out in rows, with titles."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

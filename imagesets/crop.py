@@ -1,7 +1,5 @@
 """Random crops and flips of whole batches, on the device where the images are."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

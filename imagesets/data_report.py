@@ -1,7 +1,5 @@
 """What a look through a data set found."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -1,7 +1,5 @@
 """Normalisation of uint8 images on their device."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

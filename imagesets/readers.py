@@ -1,7 +1,5 @@
 """Image files, decoded completely or refused by name."""
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

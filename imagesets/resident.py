@@ -1,7 +1,5 @@
 """Training images that live on the device as uint8: random crops and flips of whole batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 

@@ -11,8 +11,6 @@ Five lines in any training loop::
 Names load on first use, so that importing the package costs nothing.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING
 

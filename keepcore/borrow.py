@@ -1,7 +1,5 @@
 """Use a model for a side computation and hand it back exactly as it was."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast

@@ -3,8 +3,6 @@
 Shape legend: B images, 4 box edges, H W pixels.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Strings become objects here, and only here: one dict per choice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Saliency through torch.compile: forward and input gradient as a graph of their own."""
 
-from __future__ import annotations
-
 from weakref import WeakKeyDictionary, ref
 
 import torch

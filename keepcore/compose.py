@@ -3,8 +3,6 @@
 Value contract: normalised floats, B x C x H x W; arguments are never written to.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 

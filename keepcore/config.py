@@ -1,7 +1,5 @@
 """One augmentation as plain values. Imports nothing heavy, so that command lines answer ``--help`` at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -3,8 +3,6 @@
 Shape legend: B images of a batch, P images the coin picked, S sizes (1 or P).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor

@@ -3,8 +3,6 @@
 Shape legend: B images, K classes, D features.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

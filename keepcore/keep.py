@@ -3,11 +3,9 @@
 Value contract: normalised floats, B x C x H x W. Shape legend: B images, P images the coin picked, 4 box edges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -212,7 +210,7 @@ class KeepAugment:
             flat_B=plain.flat_B.index_copy(0, picked_P, flat_P),
         )
 
-    def checked(self, height: int, width: int) -> KeepAugment:
+    def checked(self, height: int, width: int) -> Self:
         """Return the operation, after checking that its regions fit images of this size.
 
         Args:
@@ -226,7 +224,7 @@ class KeepAugment:
         candidates(sizes_S2, height, width, self.border)
         return self
 
-    def bind(self, model: nn.Module, num_classes: int) -> Bound:
+    def bind(self, model: nn.Module, num_classes: int) -> "Bound":
         """Give the operation the call form of torchvision's batch transforms: (images, labels) -> the same.
 
         Args:

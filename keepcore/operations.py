@@ -3,8 +3,6 @@
 Every constructor takes the same options (``KeepOptions``): where the saliency comes from and how a box is chosen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypedDict, Unpack
 

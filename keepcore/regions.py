@@ -5,8 +5,6 @@ A selector takes ``(scores_BYX, grid, u_B, quantile)`` and returns the raster in
 Shape legend: B images, N = Y X candidate positions, S = 1 or B.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, Protocol
 

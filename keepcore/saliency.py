@@ -4,8 +4,6 @@ Value contract: images are normalised floats, B x C x H x W; maps are float32, B
 Shape legend: B images, C channels, H W pixels, K classes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Protocol

@@ -3,8 +3,6 @@
 Shape legend: B images, H W pixels, Y X candidate positions, S = 1 (one size for the batch) or B.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

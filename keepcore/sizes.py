@@ -5,8 +5,6 @@ int64 (height, width) rows in pixels, S = 1 when the whole batch shares one size
 Every draw is loop-free and consumes a fixed amount of randomness.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

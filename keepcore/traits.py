@@ -1,7 +1,5 @@
 """What a composer or selector needs from the pipeline, declared on the function itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Two views of one image for any dataset: clean and augmented, after one shared crop and flip."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Networks by name: timm's, and the CIFAR networks that this package registers with timm."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

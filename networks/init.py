@@ -1,7 +1,5 @@
 """How our networks begin."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

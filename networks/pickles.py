@@ -1,7 +1,5 @@
 """Read a .pkl of Detectron2's model zoo without running code: nothing but NumPy arrays and plain containers."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any

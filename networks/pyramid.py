@@ -1,7 +1,5 @@
 """PyramidNet with ShakeDrop for 32 px images."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

@@ -3,8 +3,6 @@
 Built from timm's ResNet, so that weights, features and options are timm's.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Random branch weights per image: Shake-Shake and ShakeDrop. Never waits for the device."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Shake-Shake residual networks for 32 px images."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """A trained network, rebuilt from its checkpoint alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Read any checkpoint people have: timm, torchvision, Lightning, DDP, compiled, averaged, safetensors."""
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

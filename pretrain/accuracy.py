@@ -1,7 +1,5 @@
 """Top-1 and top-5 accuracy: during training, and of a checkpoint."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import replace

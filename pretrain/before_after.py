@@ -1,7 +1,5 @@
 """How much of an image an augmentation changes, plain and with Keep, in the eyes of a trained network."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

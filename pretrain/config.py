@@ -1,7 +1,5 @@
 """Options of ``python -m pretrain.train``. Imports nothing heavy, so that ``--help`` answers at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal

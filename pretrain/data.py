@@ -1,7 +1,5 @@
 """Data sets and transforms: a sample is (views, label), a view is uint8 C x H x W."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

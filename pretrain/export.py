@@ -4,8 +4,6 @@ The suffix of OUT decides: .safetensors or .pth for timm.create_model(..., check
 names are those of torchvision; .onnx, compared with the network in ONNX Runtime before it is written.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The files that a backbone can be exported to."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -7,8 +7,6 @@ Each augmentation and its Keep version start from the same draws on validation i
 * confidence drop: fall of the true label's probability, in points; flipped: right before, wrong after.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The paper's classification tables and figures as recipes. Imports no torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from experiments.grid import Grid

@@ -1,7 +1,5 @@
 """Training batches: from data workers, or from images held on the device as uint8."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The network: timm's or ours, with an early head where saliency asks for one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -4,8 +4,6 @@ One column per image; rows: image with the plain (red) and the selective box (gr
 (square root), plain result, selective result.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 ``--list`` shows every cell of Tables 1 to 8, Figures 2 and 3 and beyond without running anything.
 """
 
-from __future__ import annotations
-
 import sys
 
 from engine.command import command

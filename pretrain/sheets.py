@@ -1,7 +1,5 @@
 """Contact sheets of what an augmentation does: images, saliency, chosen boxes, results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

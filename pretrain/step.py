@@ -1,7 +1,5 @@
 """One training step: views -> augment -> logits -> loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace

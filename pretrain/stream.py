@@ -1,7 +1,5 @@
 """Training batches from a stream (WebDataset shards, iterable Hugging Face sets) through timm's readers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any

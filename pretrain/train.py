@@ -4,8 +4,6 @@
 ``table2/keepcutout-l16``; every option can be overridden on the command line.
 """
 
-from __future__ import annotations
-
 import sys
 
 from engine.command import command

@@ -1,7 +1,5 @@
 """A trained backbone with its data, opened from the checkpoint alone: for evaluation, pictures and export."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace

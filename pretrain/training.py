@@ -1,7 +1,5 @@
 """Train the backbone of a config."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

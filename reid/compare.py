@@ -5,8 +5,6 @@ with 95 % intervals and p-values come from a paired bootstrap over identities. N
 table to stderr.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Options of the re-ID commands. Imports nothing heavy, so that ``--help`` answers at once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal

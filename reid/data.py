@@ -1,7 +1,5 @@
 """Check a re-ID data set: counts beside the published ones, and why queries have no positive."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """What a re-ID data set holds, how that compares with the published counts, and what is wrong with it."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Photos -> features: a network's, and those of a whole data set."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import cast
 

@@ -6,8 +6,6 @@ out). Numbers go to stdout as JSON, a table and remarks to stderr. ``reid.compar
 another.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Input ``images``: float32 B x 3 x H x W, normalised with ImageNet's mean and sta
 ``features``: B x D, rows of length 1.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

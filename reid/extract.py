@@ -1,7 +1,5 @@
 """Extract the features of any folder of cropped people into an .npz."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

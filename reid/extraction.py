@@ -1,7 +1,5 @@
 """Features of any folder of cropped people."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Sequence

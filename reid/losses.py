@@ -1,7 +1,5 @@
 """Losses of the strong baseline. Shape legend: B images, D features, K identities."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Backbone, neck and classifier. Shape legend: B images, D features, K identities."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

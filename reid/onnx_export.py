@@ -1,7 +1,5 @@
 """The embedding network as an ONNX file."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

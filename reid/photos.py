@@ -1,7 +1,5 @@
 """Photographs for the network, as uint8 tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

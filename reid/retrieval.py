@@ -1,7 +1,5 @@
 """Rank a gallery for query photographs."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 QUERY is a photograph or a folder of them; GALLERY a folder, or an .npz of ``python -m reid.extract``.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Where photographs come from: Market-1501, DukeMTMC-style and MSMT17 folders, class folders, CSV files."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator

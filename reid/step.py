@@ -1,7 +1,5 @@
 """One training step: images -> selective erasing -> features and logits -> losses."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, cast
 

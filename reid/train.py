@@ -3,8 +3,6 @@
 ``--config`` takes a YAML file or the name of a shipped recipe; every option can be overridden on the command line.
 """
 
-from __future__ import annotations
-
 import sys
 
 from engine.command import command

@@ -1,7 +1,5 @@
 """A trained re-identification network, rebuilt from its checkpoint alone."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Train the re-identification network of a config."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Top-1 accuracy: during training, and of a checkpoint."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Two streams of crops: labelled images, and two crops of unlabelled ones; the step augments them further."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Measure the accuracy of a trained classifier; prints JSON."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

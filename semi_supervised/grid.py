@@ -1,7 +1,5 @@
 """Table 9 and beyond as recipes. Imports no torch."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from experiments.grid import Grid

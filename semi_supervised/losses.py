@@ -1,7 +1,5 @@
 """Losses of the labelled and the unlabelled images. Shape legend: B images, K classes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The classifier: timm's or ours, with an early head where saliency asks for one."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from engine.errors import as_user_error

@@ -4,8 +4,6 @@ Rows: weak view, crop of the strong view, its saliency (square root), RandAugmen
 important region pasted back. A weak view's frame is green where the unlabelled loss would count it, else red.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

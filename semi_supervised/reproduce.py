@@ -4,8 +4,6 @@
 network after the last epoch; beside it stands the median of the last 20 evaluations.
 """
 
-from __future__ import annotations
-
 import sys
 
 from engine.command import command

@@ -1,7 +1,5 @@
 """Which images keep their labels: balanced, seeded, frozen by hash."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile

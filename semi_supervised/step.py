@@ -1,7 +1,5 @@
 """One training step: labelled loss + consistency between the weak and the kept strong view."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The strong view: RandAugment, Cutout, and the region that matters pasted back last."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple

@@ -4,8 +4,6 @@
 overridden on the command line.
 """
 
-from __future__ import annotations
-
 import sys
 
 from engine.command import command

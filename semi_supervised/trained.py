@@ -1,7 +1,5 @@
 """A trained classifier, rebuilt from its checkpoint alone."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

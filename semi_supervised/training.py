@@ -1,7 +1,5 @@
 """Train the classifier of a config."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import partial

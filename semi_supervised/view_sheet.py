@@ -1,7 +1,5 @@
 """The views that a semi-supervised run trains on, as a contact sheet."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tiny data sets in the layouts people have, cut out of the demo set."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Slow, obvious loop versions of the kernels, written from the definitions and not from the code."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

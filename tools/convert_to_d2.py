@@ -5,8 +5,6 @@ Exit code 0: written. 1: --verify found another network than timm's, nothing is 
 2: cannot be converted, with the reason in one line.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

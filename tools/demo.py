@@ -4,8 +4,6 @@
 Every number comes from the run folders of the commands it prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import html
 import json

@@ -1,7 +1,5 @@
 """Which timm and torchvision ResNets Detectron2 can express, and what their tensors look like there."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 DEPTHS: dict[int, tuple[int, int, int, int]] = {

@@ -1,7 +1,5 @@
 """Rename a ResNet's tensors from timm's and torchvision's names to Detectron2's, or say why it cannot be done."""
 
-from __future__ import annotations
-
 import re
 
 import torch

@@ -1,7 +1,5 @@
 """What ``tools/convert_to_d2.py`` does."""
 
-from __future__ import annotations
-
 import os
 import sys
 from contextlib import suppress

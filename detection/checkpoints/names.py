@@ -1,7 +1,5 @@
 """The two names of every tensor of a ResNet: timm's and torchvision's, and Detectron2's."""
 
-from __future__ import annotations
-
 import re
 
 # stage, block and convolution are numbers, tail is what a normalisation holds; timm's layer1 is Detectron2's res2

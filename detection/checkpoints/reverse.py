@@ -1,7 +1,5 @@
 """A detector's backbone back in timm's names. The work of ``python -m detection.reverse``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

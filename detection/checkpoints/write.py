@@ -1,7 +1,5 @@
 """The output file, and what to put into a Detectron2 config beside it."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import shlex

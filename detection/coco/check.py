@@ -1,7 +1,5 @@
 """What is wrong with a COCO folder, before Detectron2 stumbles over it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A COCO data set in the layout of DETECTRON2_DATASETS: names, ids, reading, writing. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

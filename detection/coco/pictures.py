@@ -1,7 +1,5 @@
 """Detections drawn over the annotated boxes. The work of ``python -m detection.pictures``."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path

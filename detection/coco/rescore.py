@@ -1,7 +1,5 @@
 """COCO predictions, scored by faster-coco-eval or pycocotools. The work of ``python -m detection.rescore``."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

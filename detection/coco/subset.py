@@ -1,7 +1,5 @@
 """A small part of a COCO set, the same every time."""
 
-from __future__ import annotations
-
 import random
 import re
 from pathlib import Path

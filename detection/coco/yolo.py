@@ -1,7 +1,5 @@
 """Turn a data set in YOLO's layout into COCO's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A detector built from a config on the CPU and loaded as ``train_net.py`` loads it."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence

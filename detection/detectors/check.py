@@ -1,7 +1,5 @@
 """Is a backbone what a detector's config expects? The work of ``python -m detection.check``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

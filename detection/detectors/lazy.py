@@ -1,7 +1,5 @@
 """The rows of Table 11, and detectors on timm backbones, for Detectron2's LazyConfig system."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from detectron2 import model_zoo

@@ -4,8 +4,6 @@ For what tools/convert_to_d2.py refuses: deep stems, attention, ConvNeXt, RegNet
 ``configs/lazy/faster_rcnn_timm_FPN_3x.py``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,6 @@ torchvision's own ``fasterrcnn_resnet50_fpn(weights_backbone=None)`` would train
 each and unfreeze every layer; here BatchNorm and the first layers are frozen, as Detectron2 has them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Compare a converted backbone, loaded and fed by Detectron2 itself, with the timm network it came from."""
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The work of ``python -m detection.collect``: Table 11 from OUTPUT_DIRs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Find Detectron2's own, unmodified training scripts."""
 
-from __future__ import annotations
-
 import importlib.metadata
 from pathlib import Path
 

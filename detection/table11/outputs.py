@@ -1,7 +1,5 @@
 """What one OUTPUT_DIR of train_net.py says: row, arm, metric, and whether it counts."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The rows of Table 11, with the paper's numbers. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """From a backbone to its row of Table 11, with Detectron2's own train_net.py."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The note that detection.run leaves in an OUTPUT_DIR: which backbone, which row, how many GPUs."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

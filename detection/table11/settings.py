@@ -1,7 +1,5 @@
 """What the config.yaml of an OUTPUT_DIR says: which row, how long, from what; YAML configs and LazyConfigs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Make the generated demo set, and print where it is."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 

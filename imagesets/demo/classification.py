@@ -1,7 +1,5 @@
 """Images of one digit each, in ImageFolder layout, with masks in the twin folder ``masks/``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ The unmodified train_net.py knows COCO's 80 categories only and insists on their
 those of COCO's d-th category; ``info.digits`` in the annotation files lists the ten ids.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Makes the demo set, or finds it."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Digits, photographs and how one is painted on the other. Images: float32 H x W x 3 in [0, 255]."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 An identity is one writer's digit with its own two colours; a camera is a light, a blur and a view.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Colour operations on uint8 batches, each image at a strength of its own. Shape legend: P images, 3 channels."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """RandAugment by buckets: images with the same operation are gathered, changed at once, and put back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What a level means: operation -> magnitude, on two published scales."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

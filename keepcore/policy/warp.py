@@ -3,8 +3,6 @@
 A matrix maps output to input coordinates, in pixels from the image's centre. Shape legend: P images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """DropBlock on the last two stages, with the keep probability falling over the training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from timm.models.resnet import Bottleneck, ResNet

@@ -1,7 +1,5 @@
 """AlexNet's PCA colour noise, per image, on normalised batches."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

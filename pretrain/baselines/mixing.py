@@ -3,8 +3,6 @@
 Shape legend: B images, K classes, G cells of a grid along one side.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple

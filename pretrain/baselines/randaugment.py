@@ -1,7 +1,5 @@
 """RandAugment on the magnitude scales of the published implementations that disagree on what "M = 24" means."""
 
-from __future__ import annotations
-
 import math
 import random
 from collections.abc import Callable, Sequence

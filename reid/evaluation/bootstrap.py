@@ -1,7 +1,5 @@
 """How sure is a number, and does one run beat another? By resampling identities, whose queries go together."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The work of ``python -m reid.compare``: two runs or feature files on the same queries."""
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import Any

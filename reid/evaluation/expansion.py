@@ -1,7 +1,5 @@
 """More evidence for a query: its nearest gallery images, or further photographs by its camera."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Features with identities and cameras, of our networks or of any other toolbox."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Ranks -> the numbers people report, and each query's share of them. N positives of Q queries, V valid ones."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

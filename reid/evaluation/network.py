@@ -1,7 +1,5 @@
 """The metric of a training run: embed query and gallery, rank."""
 
-from __future__ import annotations
-
 from accelerate import Accelerator
 from torch import nn
 

@@ -1,7 +1,5 @@
 """Where evaluated features come from: an .npz of any toolbox, or a network that embeds a data set."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ them. The gallery is grouped by identity once, so that a query's own identity is
 through in blocks. Shape legend: Q queries, G gallery, D features, C queries of a block, N positives in all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Features in, everything people report out: one pass over the distances."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 

@@ -5,8 +5,6 @@ the distance matrix, each computed once for both of its sides; sets are sorted p
 Shape legend: Q queries, G gallery, N = Q + G, D features, K neighbours, P pairs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The work of ``python -m reid.evaluate``: evaluate, print, write, draw."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import fields

@@ -1,7 +1,5 @@
 """Single-gallery-shot CMC (the CUHK03 protocol): the gallery holds one random image of each identity."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

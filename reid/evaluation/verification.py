@@ -1,7 +1,5 @@
 """Same person or not? Error rates of a threshold on the similarity, from all pairs of query and gallery."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

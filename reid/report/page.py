@@ -1,7 +1,5 @@
 """One HTML page: numbers with their intervals, remarks, and the pictures, embedded."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

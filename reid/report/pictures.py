@@ -1,7 +1,5 @@
 """Pictures that people would rather look at than read: ranked lists, erasing sheets, histograms of scores."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
