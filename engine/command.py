@@ -92,12 +92,12 @@ class Subcommands:
 
     def _run(self, words: Sequence[str]) -> int:
         if words and words[0] in self.commands:
-            chosen = self.commands[words[0]]
-            return chosen.run(chosen.read(words[1:]))
+            command = self.commands[words[0]]
+            return command.run(command.read(words[1:]))
         parser = Parser(prog=self.prog, description=self.text, exit_on_error=False, allow_abbrev=False)
         choices = parser.add_subcommands(dest="command")
-        for name, command in self.commands.items():
-            choices.add_subcommand(name, command.parser(), help=command.text)
+        for name, item in self.commands.items():
+            choices.add_subcommand(name, item.parser(), help=item.text)
         try:
             parser.parse_args(list(words))
         except ArgumentError as error:
@@ -139,10 +139,10 @@ def list_commands(package: Path) -> int:
     Returns:
         The exit code 0.
     """
-    found = {path.stem: text for path in sorted(package.glob("*.py")) if (text := _declares_command(path))}
-    width = max(map(len, found), default=0) + len(package.name) + 12
+    commands = {path.stem: text for path in sorted(package.glob("*.py")) if (text := _declares_command(path))}
+    width = max(map(len, commands), default=0) + len(package.name) + 12
     print(f"Commands of {package.name}; each has --help.\n")
-    for name, text in found.items():
+    for name, text in commands.items():
         print(f"{f'python -m {package.name}.{name}':{width}} {text}")
     return 0
 

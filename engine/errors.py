@@ -15,16 +15,16 @@ class UserError(ValueError):
     """A mistake that the user can correct: says what is wrong, where, and what to do, in one line."""
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "", full: Mapping[str, str] | None = None) -> str:
+def nearest(name: str, names: Iterable[str], prefix: str = "", full: Mapping[str, str] | None = None) -> str:
     """Return ``" (did you mean 'x'?)"``, or ``""`` when no known name is similar.
 
     Args:
         name: as given.
-        known: valid names.
+        names: valid names.
         prefix: written before the suggestion instead of quotation marks, e.g. ``"--"``.
-        full: known name -> the name to suggest.
+        full: valid name -> the name to suggest.
     """
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(names), n=1)
     if not close:
         return ""
     suggestion = (full or {}).get(close[0], close[0])
@@ -119,8 +119,8 @@ def check_choices(config: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check_choices(value, f"{prefix}{field.name}.")
         elif get_origin(hints[field.name]) is Literal and value not in choices:
-            known = ", ".join(map(str, choices))
-            raise UserError(f"{prefix}{field.name} must be one of {known}, got {value!r}")
+            listed = ", ".join(map(str, choices))
+            raise UserError(f"{prefix}{field.name} must be one of {listed}, got {value!r}")
 
 
 def one_line(error: BaseException | str) -> str:

@@ -20,10 +20,10 @@ class Means:
         """Add one step's scalars. The loss counts even when it is NaN: that has to show."""
         for name, value in values.items():
             value = value.detach().float()
-            there = torch.ones_like(value) if name == "loss" else (~value.isnan()).float()
-            kept = value if name == "loss" else value.nan_to_num(0.0)
-            self.sums[name] = self.sums.get(name, 0.0) + kept
-            self.counts[name] = self.counts.get(name, 0.0) + there
+            counts = torch.ones_like(value) if name == "loss" else (~value.isnan()).float()
+            valid = value if name == "loss" else value.nan_to_num(0.0)
+            self.sums[name] = self.sums.get(name, 0.0) + valid
+            self.counts[name] = self.counts.get(name, 0.0) + counts
 
     def state(self) -> dict[str, tuple[float, float]]:
         """Return sums and counts for a checkpoint; waits for the device."""

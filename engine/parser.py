@@ -108,7 +108,7 @@ def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes
 
     Source: jsonargparse.
     """
-    words = [each for each in fields(config_type) if each.metadata.get("positional")]
+    words = [item for item in fields(config_type) if item.metadata.get("positional")]
     parser = Parser(
         prog=prog,
         usage=_usage_line(prog, words),
@@ -196,9 +196,9 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _instantiate(parser: Parser, config_type: type[T], read: Callable[[], Any]) -> T:
+def _instantiate(parser: Parser, config_type: type[T], parse: Callable[[], Any]) -> T:
     try:
-        values = parser.instantiate(read())
+        values = parser.instantiate(parse())
     except ArgumentError as error:
         raise UserError(explain(str(error), parser)) from error
     values = {item.name: values[item.name] for item in fields(config_type)}  # type: ignore[arg-type]
@@ -216,13 +216,13 @@ def explain(message: str, parser: ArgumentParser) -> str:
         The message, shortened; for an unknown field with the field that was probably meant.
     """
     message = one_line(message)
-    known = list(parser.get_defaults().keys(branches=True))
+    options = list(parser.get_defaults().keys(branches=True))
     if match := re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
-        return _unknown(".".join(match.groups()), known)
+        return _unknown(".".join(match.groups()), options)
     if match := re.search(
         r"nrecognized arguments: --([\w.-]+)|Option '([\w.]+)' is not|[Kk]ey '([\w.]+)' is not", message
     ):
-        return _unknown(next(filter(None, match.groups())).replace("-", "_"), known)
+        return _unknown(next(filter(None, match.groups())).replace("-", "_"), options)
     if match := re.search(r"argument (--[\w.-]+): expected one argument", message):
         return f"{match[1]} needs a value"
     if match := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
@@ -233,7 +233,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
     if match := re.search(r"nrecognized arguments: (.*)", message):
         return f"unexpected argument {match[1]!r}; --help shows how the command is called"
     if match := re.search(r'Parser key "([\w.]+)": Unable to load config', message):
-        inner = next((name for name in known if name.startswith(f"{match[1]}.")), match[1])
+        inner = next((name for name in options if name.startswith(f"{match[1]}.")), match[1])
         return f"{match[1]} is a group of options, not a value (did you mean --{inner}?)"
     if match := re.search(r'Parser key "([\w.]+)":? (.*)', message):
         return _wrong_value(match[1], match[2])
@@ -242,11 +242,11 @@ def explain(message: str, parser: ArgumentParser) -> str:
     return message
 
 
-def _unknown(name: str, known: Sequence[str]) -> str:
+def _unknown(name: str, options: Sequence[str]) -> str:
     """Name the field of that name in another group, or the one with the nearest name."""
-    same = [other for other in known if other.split(".")[-1] == name.split(".")[-1]]
-    by_last_part = {other.split(".")[-1]: other for other in reversed(known)}
-    hint = nearest(name, known, "--") or nearest(name.split(".")[-1], by_last_part, "--", by_last_part)
+    same = [other for other in options if other.split(".")[-1] == name.split(".")[-1]]
+    by_last_part = {other.split(".")[-1]: other for other in reversed(options)}
+    hint = nearest(name, options, "--") or nearest(name.split(".")[-1], by_last_part, "--", by_last_part)
     if same:
         hint = f" (did you mean {' or '.join(f'--{other}' for other in same)}?)"
     return f"unknown option --{name}{hint}; --help lists all of them"

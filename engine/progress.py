@@ -22,12 +22,12 @@ class Throughput:
         """Yield the batches, adding up how long each took to come."""
         iterator = iter(batches)
         while True:
-            asked = time.perf_counter()
+            begin = time.perf_counter()
             try:
                 batch = next(iterator)
             except StopIteration:
                 return
-            self.waited += time.perf_counter() - asked
+            self.waited += time.perf_counter() - begin
             yield batch
 
     @property
@@ -57,7 +57,7 @@ class ProgressLine:
     Source: rich.
     """
 
-    def __init__(self, total: int, done: int, *, shows: bool) -> None:
+    def __init__(self, total: int, completed: int, *, shows: bool) -> None:
         self.console = Console(stderr=True, quiet=not shows)
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -70,7 +70,7 @@ class ProgressLine:
             disable=not (shows and sys.stderr.isatty()),
             transient=True,
         )
-        self.task = self.progress.add_task("training", total=total, completed=done, text="")
+        self.task = self.progress.add_task("training", total=total, completed=completed, text="")
 
     def __enter__(self) -> Self:
         self.progress.start()

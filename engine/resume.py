@@ -90,8 +90,8 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition
     if "resume" not in content:
         raise UserError(f"{folder.last} holds weights only and cannot be resumed")
     saved = content["resume"]
-    wanted = {"model": dict, "optimizers": list, "ranks": list, "position": dict}
-    checkpoint.expect(saved if isinstance(saved, dict) else {}, folder.last, "a training that goes on", **wanted)
+    kinds = {"model": dict, "optimizers": list, "ranks": list, "position": dict}
+    checkpoint.expect(saved if isinstance(saved, dict) else {}, folder.last, "a training that goes on", **kinds)
     checkpoint.load_weights(engine.bare, saved["model"], folder.last)
     if engine.ema is not None:
         if saved["ema"] is None:

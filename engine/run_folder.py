@@ -133,10 +133,10 @@ def provenance() -> dict[str, Any]:
 def _git(*arguments: str) -> str:
     root = Path(__file__).resolve().parents[1]
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        result = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     except OSError:
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def _version(package: str) -> str:

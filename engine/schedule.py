@@ -31,8 +31,8 @@ class SevenSixteenths(Scheduler):
     def _get_lr(self, t: int) -> list[float]:
         if t < self.warmup:
             return [self.warmup_lr + (base - self.warmup_lr) * t / self.warmup for base in self.base_values]
-        done = (t - self.warmup) / max(1, self.total - self.warmup)
-        return [base * math.cos(7 * math.pi / 16 * min(done, 1.0)) for base in self.base_values]
+        fraction = (t - self.warmup) / max(1, self.total - self.warmup)
+        return [base * math.cos(7 * math.pi / 16 * min(fraction, 1.0)) for base in self.base_values]
 
 
 def build_scheduler(

@@ -44,7 +44,7 @@ def random_state(generators: Mapping[str, torch.Generator]) -> dict[str, Any]:
         "numpy_pos": int(numpy_state["state"]["pos"]),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "generators": {name: each.get_state() for name, each in generators.items()},
+        "generators": {name: source.get_state() for name, source in generators.items()},
     }
 
 
@@ -58,5 +58,5 @@ def restore_random_state(state: Mapping[str, Any], generators: Mapping[str, torc
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
-    for name, each in generators.items():
-        each.set_state(state["generators"][name])
+    for name, source in generators.items():
+        source.set_state(state["generators"][name])

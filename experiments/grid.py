@@ -181,11 +181,11 @@ class Grid:
             if not Path(name).is_file():
                 raise UserError(f"table: no file {name}")
             return read_table(Path(name), self.program)
-        known = sorted({cell.table for cell in self.cells})
-        wanted = f"table{name}" if name.isdigit() else name
-        if wanted not in known:
-            raise UserError(f"table: unknown {name!r}{nearest(wanted, known)}; there are {', '.join(known)}")
-        return [cell for cell in self.cells if cell.table == wanted]
+        tables = sorted({cell.table for cell in self.cells})
+        table = f"table{name}" if name.isdigit() else name
+        if table not in tables:
+            raise UserError(f"table: unknown {name!r}{nearest(table, tables)}; there are {', '.join(tables)}")
+        return [cell for cell in self.cells if cell.table == table]
 
     def home(self, cell: Cell) -> str:
         """Name the run folder of a cell: cells of several tables with one recipe share it."""
@@ -199,11 +199,11 @@ def select(cells: list[Cell], patterns: str) -> list[Cell]:
         UserError: a pattern that matches nothing.
     """
     short = [cell.name.split("/", 1)[1] for cell in cells]
-    wanted = [pattern.split("/")[-1] for pattern in patterns.split(",") if pattern]
-    for pattern in wanted:
+    globs = [pattern.split("/")[-1] for pattern in patterns.split(",") if pattern]
+    for pattern in globs:
         if not any(fnmatch(name, pattern) for name in short):
             raise UserError(
                 f"cell: {pattern!r} matches none{nearest(pattern, short)}; there are {', '.join(short)}"
             )
-    chosen = [not wanted or any(fnmatch(name, pattern) for pattern in wanted) for name in short]
-    return [cell for cell, keep in zip(cells, chosen, strict=True) if keep]
+    matching = [not globs or any(fnmatch(name, pattern) for pattern in globs) for name in short]
+    return [cell for cell, keep in zip(cells, matching, strict=True) if keep]

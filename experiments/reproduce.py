@@ -70,8 +70,8 @@ def reproduce(options: ReproduceOptions, grid: Grid) -> int:
     runs = {cell.name: [homes[cell.name] / f"seed{seed}" for seed in _seeds(options, cell)] for cell in cells}
     if options.list:
         for cell in cells:
-            done = sum(is_finished(folder) for folder in runs[cell.name])
-            print(f"{cell.name:64} paper {cell.paper or '-':9} {done}/{len(runs[cell.name])} runs")
+            complete = sum(is_finished(folder) for folder in runs[cell.name])
+            print(f"{cell.name:64} paper {cell.paper or '-':9} {complete}/{len(runs[cell.name])} runs")
         return 0
     if options.json_file:
         check_targets(options.json_file)
@@ -90,12 +90,12 @@ def _seeds(options: ReproduceOptions, cell: Cell) -> list[int]:
         return list(range(cell.seeds))
     try:
         ends = [[int(end) for end in part.split("-", 1)] for part in options.seeds.split(",")]
-        found = sorted({seed for part in ends for seed in range(part[0], min(part[-1], part[0] + 999) + 1)})
+        seeds = sorted({seed for part in ends for seed in range(part[0], min(part[-1], part[0] + 999) + 1)})
     except ValueError as error:
         raise UserError(f"seeds must look like 0-4 or 0,2, got {options.seeds!r}") from error
-    if not found:
+    if not seeds:
         raise UserError(f"seeds must look like 0-4 or 0,2, got {options.seeds!r}")
-    return found
+    return seeds
 
 
 def is_finished(folder: Path) -> bool:
@@ -146,12 +146,12 @@ def _arguments(grid: Grid, options: ReproduceOptions, cell: Cell) -> list[str]:
 
 def _check_same(grid: Grid, folder: Path, arguments: list[str]) -> None:
     """Refuse to count a run of another configuration."""
-    wanted = _comparable(asdict(importlib.import_module(grid.program).main.read(arguments)))
+    expected = _comparable(asdict(importlib.import_module(grid.program).main.read(arguments)))
     recorded = _comparable(yaml.safe_load((folder / "config.yaml").read_text()))
     differing = [
-        f"{key} {recorded[key]!r} instead of {wanted[key]!r}"
-        for key in wanted
-        if key in recorded and recorded[key] != wanted[key]
+        f"{key} {recorded[key]!r} instead of {expected[key]!r}"
+        for key in expected
+        if key in recorded and recorded[key] != expected[key]
     ]
     if differing:
         raise UserError(f"{folder} was run with other options ({differing[0]}): give other --runs")
@@ -171,13 +171,13 @@ def _comparable(config: dict[str, Any]) -> dict[str, Any]:
 
 def collect(cell: Cell, folders: Sequence[Path]) -> Result:
     """Read what the finished runs of a cell gave."""
-    done = [folder for folder in folders if is_finished(folder)]
-    finished = [read_rows(folder) for folder in done]
+    complete = [folder for folder in folders if is_finished(folder)]
+    finished = [read_rows(folder) for folder in complete]
     middle: list[float | None] = []
     if cell.metric == "top1":
         last = tuple(rows[-1]["top1"] for rows in finished)
         best = tuple(max(row["top1"] for row in rows if "top1" in row) for rows in finished)
-        middle = [median_of_last(folder) for folder in done]
+        middle = [median_of_last(folder) for folder in complete]
     else:
         unit = 60.0 if cell.metric == "minutes" else 1.0
         last = tuple(statistics.median(row["seconds"] for row in rows) / unit for rows in finished)

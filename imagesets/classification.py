@@ -151,10 +151,10 @@ def in_memory(images: Any, size: int, limit: int) -> Records | None:
         return None
     if isinstance(images, Records) and images.images_NHWC.shape[1:3] == (size, size):
         return images
-    made = np.empty((len(images), size, size, 3), np.uint8)
+    images_NHWC = np.empty((len(images), size, size, 3), np.uint8)
     for index in tracked(range(len(images)), "reading the images"):
-        made[index] = np.asarray(resized(images[index][0], size))
-    return Records(made, labels_of(images))
+        images_NHWC[index] = np.asarray(resized(images[index][0], size))
+    return Records(images_NHWC, labels_of(images))
 
 
 def resized(image: Image.Image, size: int) -> Image.Image:

@@ -131,8 +131,8 @@ def input_gradient(
         images = images.requires_grad_()
         logits_BK = logits_fn(images)
         if not isinstance(logits_BK, Tensor) or logits_BK.ndim != 2 or len(logits_BK) != len(images):
-            found = tuple(logits_BK.shape) if isinstance(logits_BK, Tensor) else type(logits_BK).__name__
-            raise ValueError(f"logits_fn must return {len(images)} x classes logits, got {found}")
+            shape = tuple(logits_BK.shape) if isinstance(logits_BK, Tensor) else type(logits_BK).__name__
+            raise ValueError(f"logits_fn must return {len(images)} x classes logits, got {shape}")
         total = score(logits_BK, target_B).sum() * _loss_scale(images.device.type)
         (gradient_BCHW,) = torch.autograd.grad(total, images)
     return gradient_BCHW.abs().amax(1).float()

@@ -16,13 +16,13 @@ def init_convolutions(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def taken(options: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
+def pick(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """Take the options that a network has; timm's own, which it gives to every network, are left out.
 
     Raises:
         TypeError: one that it has not.
     """
-    foreign = sorted(set(options) - set(known) - {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
+    foreign = sorted(set(options) - set(names) - {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
     if foreign:
-        raise TypeError(f"unknown option {foreign[0]!r}; there are {', '.join(known)}")
-    return {key: options[key] for key in known if key in options}
+        raise TypeError(f"unknown option {foreign[0]!r}; there are {', '.join(names)}")
+    return {key: options[key] for key in names if key in options}

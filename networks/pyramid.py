@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions, taken
+from networks.init import init_convolutions, pick
 from networks.shake import ShakeDrop
 
 EXPANSION = 4
@@ -111,5 +111,5 @@ def pyramidnet_272_shakedrop(pretrained: bool = False, **kwargs: Any) -> Pyramid
     """
     if pretrained:
         raise ValueError("pyramidnet_272_shakedrop has no pretrained weights: pass pretrained=False")
-    known = ("depth", "alpha", "final_keep", "num_classes", "in_chans")
-    return PyramidNet(**{"depth": 272, "alpha": 200, **taken(kwargs, known)})
+    names = ("depth", "alpha", "final_keep", "num_classes", "in_chans")
+    return PyramidNet(**{"depth": 272, "alpha": 200, **pick(kwargs, names)})

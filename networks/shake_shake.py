@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions, taken
+from networks.init import init_convolutions, pick
 from networks.shake import ShakeShake
 
 
@@ -118,8 +118,8 @@ class ShakeShakeNet(nn.Module):
 def _make(depth: int, width: int, pretrained: bool, options: dict[str, Any]) -> ShakeShakeNet:
     if pretrained:
         raise ValueError("Shake-Shake has no pretrained weights: pass pretrained=False")
-    chosen = taken(options, ("width", "num_classes", "in_chans"))
-    return ShakeShakeNet(depth, chosen.pop("width", width), **chosen)
+    arguments = pick(options, ("width", "num_classes", "in_chans"))
+    return ShakeShakeNet(depth, arguments.pop("width", width), **arguments)
 
 
 @register_model

@@ -169,8 +169,8 @@ def pick_weights(content: dict[str, Any], use: str, path: Path) -> tuple[dict[st
 
     Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
     """
-    there = {key: content[key] for key in (*EMA_KEYS, *RAW_KEYS) if _is_state(content.get(key))}
-    averaged, raw = [k for k in EMA_KEYS if k in there], [k for k in RAW_KEYS if k in there]
+    states = {key: content[key] for key in (*EMA_KEYS, *RAW_KEYS) if _is_state(content.get(key))}
+    averaged, raw = [k for k in EMA_KEYS if k in states], [k for k in RAW_KEYS if k in states]
     candidates = {"auto": averaged + raw, "ema": averaged, "raw": raw}.get(use, [use])
     flat = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if not candidates and flat and use in ("auto", "raw"):
@@ -192,7 +192,7 @@ def pick_weights(content: dict[str, Any], use: str, path: Path) -> tuple[dict[st
 
 
 def _is_state(value: Any) -> bool:
-    tensors = isinstance(value, Mapping) and [key for key, each in value.items() if isinstance(each, Tensor)]
+    tensors = isinstance(value, Mapping) and [key for key, item in value.items() if isinstance(item, Tensor)]
     return bool(tensors) and all(isinstance(key, str) for key in tensors)
 
 
@@ -203,13 +203,13 @@ def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, 
         {match[1] for name in state if (match := _ROOT.fullmatch(name))}, key=lambda root: _rank(root, use)
     )
     if roots:
-        chosen = roots[0]
-        foreign = tuple(root for root in roots[1:] if root.startswith(chosen))
-        kept = {k.removeprefix(chosen): v for k, v in state.items() if k.startswith(chosen)}
-        kept = {k: v for k, v in kept.items() if not f"{chosen}{k}".startswith(foreign)} if foreign else kept
+        first = roots[0]
+        foreign = tuple(root for root in roots[1:] if root.startswith(first))
+        kept = {k.removeprefix(first): v for k, v in state.items() if k.startswith(first)}
+        kept = {k: v for k, v in kept.items() if not f"{first}{k}".startswith(foreign)} if foreign else kept
         others = ", ".join(repr(root) for root in roots[1:])
-        notes = (f"the weights hold several networks: took {chosen!r}, not {others}",) if others else ()
-        return kept, chosen, notes
+        notes = (f"the weights hold several networks: took {first!r}, not {others}",) if others else ()
+        return kept, first, notes
     removed = ""
     while prefix := next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), ""):
         state = {k.removeprefix(prefix): v for k, v in state.items()}
@@ -257,17 +257,17 @@ class CheckpointMetadata(NamedTuple):
         if not isinstance(text, str) or not text:
             return {}
         try:
-            found = json.loads(text)
+            value = json.loads(text)
         except json.JSONDecodeError as error:
             raise UserError(f"{self.path}: its field {name!r} is not valid JSON: {error}") from error
-        if not isinstance(found, dict):
+        if not isinstance(value, dict):
             raise UserError(f"{self.path}: its field {name!r} is not a JSON object: {text[:40]}")
-        return found
+        return value
 
     def arch(self) -> str:
         """The architecture's name, without timm's pretrained tag."""
-        found = self.content.get("arch") or self.content.get("architecture") or self.argument("model") or ""
-        return str(found).split(".")[0] if isinstance(found, str) else ""
+        name = self.content.get("arch") or self.content.get("architecture") or self.argument("model") or ""
+        return str(name).split(".")[0] if isinstance(name, str) else ""
 
     def normalisation(self) -> dict[str, tuple[float, ...]]:
         """Mean and std: of our files, of timm's training arguments, or ImageNet's."""
@@ -300,11 +300,11 @@ def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float,
         UserError: another number of them, not finite, or on the scale of 0 to 255.
     """
     try:
-        found = tuple(float(value) for value in values)
+        numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}{name} must be three numbers, got {values!r}") from error
     low = 0.0 if name == "mean" else 1e-6
-    if len(found) != 3 or not all(low <= value <= 1.0 for value in found):  # False for NaN too
-        hint = ": divide by 255" if len(found) == 3 and max(found) > 1 else ""
-        raise UserError(f"{where}{name} must be three numbers in [0, 1], std above 0, got {found}{hint}")
-    return found
+    if len(numbers) != 3 or not all(low <= value <= 1.0 for value in numbers):  # False for NaN too
+        hint = ": divide by 255" if len(numbers) == 3 and max(numbers) > 1 else ""
+        raise UserError(f"{where}{name} must be three numbers in [0, 1], std above 0, got {numbers}{hint}")
+    return numbers

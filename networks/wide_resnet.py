@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions, taken
+from networks.init import init_convolutions, pick
 
 
 class Block(nn.Module):
@@ -109,8 +109,8 @@ class WideResNet(nn.Module):
 def _make(depth: int, widen: int, pretrained: bool, options: dict[str, Any]) -> WideResNet:
     if pretrained:
         raise ValueError(f"wrn_{depth}_{widen} has no pretrained weights: pass pretrained=False")
-    known = ("depth", "widen", "num_classes", "in_chans", "drop_rate", "bn_momentum", "slope")
-    return WideResNet(**{"depth": depth, "widen": widen, **taken(options, known)})
+    names = ("depth", "widen", "num_classes", "in_chans", "drop_rate", "bn_momentum", "slope")
+    return WideResNet(**{"depth": depth, "widen": widen, **pick(options, names)})
 
 
 @register_model

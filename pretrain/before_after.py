@@ -145,11 +145,11 @@ def compare(
 
 
 def _names(options: FidelityOptions) -> list[str]:
-    known = ("cutout", "erasing", "cutmix", "randaugment", "autoaugment")
+    choices = ("cutout", "erasing", "cutmix", "randaugment", "autoaugment")
     names = [name.strip() for name in options.augmentations.split(",") if name.strip()]
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if name not in choices]
     if unknown or not names:
-        raise UserError(f"augmentations must be among {', '.join(known)}, got {options.augmentations!r}")
+        raise UserError(f"augmentations must be among {', '.join(choices)}, got {options.augmentations!r}")
     if not 0 < options.length <= 1:
         raise UserError(f"length must be in (0, 1], a share of the image side, got {options.length}")
     return names

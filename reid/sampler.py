@@ -49,8 +49,8 @@ def identity_batches(
         batches = []
         while len(groups) >= identities:
             open_labels = list(groups)
-            chosen = [open_labels[i] for i in torch.randperm(len(open_labels), generator=draws)[:identities]]
-            batch = [groups[label].pop() for label in chosen]
+            people = [open_labels[i] for i in torch.randperm(len(open_labels), generator=draws)[:identities]]
+            batch = [groups[label].pop() for label in people]
             groups = {label: left for label, left in groups.items() if left}
             mine = batch[rank * identities // processes : (rank + 1) * identities // processes]
             batches.append([index for group in mine for index in group])

@@ -36,8 +36,8 @@ class Photos(Dataset[Any]):
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             raise UserError(f"data.unlabelled_root: no folder {root}")
-        found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        self.paths = sorted(p for p in found if not any(n.startswith(".") for n in p.relative_to(root).parts))
+        paths = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        self.paths = sorted(p for p in paths if not any(n.startswith(".") for n in p.relative_to(root).parts))
         if not self.paths:
             raise UserError(f"data.unlabelled_root: no image ({', '.join(SUFFIXES)}) in {root}")
         self.targets = [-1] * len(self.paths)
@@ -95,7 +95,7 @@ def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
     """
     source = open_source(data)
     labels = labels_of(source.train)
-    chosen = (
+    labelled = (
         read_indices(Path(data.label_file).expanduser(), labels)
         if data.label_file
         else labelled_subset(labels, data.labels, seed if data.split_seed < 0 else data.split_seed)
@@ -106,13 +106,13 @@ def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
     elif data.unlabelled_root:
         many = Photos(Path(data.unlabelled_root).expanduser())
     elif not data.include_labelled:
-        many = take(source.train, sorted(set(range(len(labels))) - set(chosen)))
+        many = take(source.train, sorted(set(range(len(labels))) - set(labelled)))
     if unlabelled and data.unlabelled_batch > len(many):
         raise UserError(
             f"data.unlabelled_batch: {data.unlabelled_batch} is more than the {len(many)} unlabelled images"
         )
-    split = {"hash": fingerprint(chosen), "indices": chosen}
-    return Opened(take(source.train, chosen), many, source.val, source.classes, split)
+    split = {"hash": fingerprint(labelled), "indices": labelled}
+    return Opened(take(source.train, labelled), many, source.val, source.classes, split)
 
 
 def take(images: Any, indices: Sequence[int]) -> Any:
@@ -219,9 +219,9 @@ class PairLoader:
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Choose the epoch of both, and how many batches to leave out."""
-        for each in (self.labelled, self.unlabelled):
-            if each is not None:
-                each.set_epoch(epoch, skip)
+        for stream in (self.labelled, self.unlabelled):
+            if stream is not None:
+                stream.set_epoch(epoch, skip)
 
     def __len__(self) -> int:
         return len(self.labelled)
@@ -251,11 +251,11 @@ def build_loader(
     Source: google-research/uda image/data.py.
     """
     streams: list[Any] = [None, None]
-    wanted = (
+    parts = (
         (opened.labelled, data.labelled_batch, 1, "labelled"),
         (opened.unlabelled, data.unlabelled_batch, crops, "unlabelled"),
     )
-    for number, (images, batch, views, purpose) in enumerate(wanted):
+    for number, (images, batch, views, purpose) in enumerate(parts):
         if views:
             plan = Endless(len(images), batch, data.steps_per_epoch, seed, purpose, *share)
             records = resident(images, data)

@@ -49,15 +49,15 @@ def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
         raise UserError(
             f"data.labels: {count} labels do not divide among {len(classes)} classes: give a multiple of it"
         )
-    each, chosen = count // len(classes), []
+    share, indices = count // len(classes), []
     draws = generator(seed, "split", count)
     for label in classes:
         members = [index for index, other in enumerate(labels) if other == label]
-        if len(members) < each:
-            raise UserError(f"data.labels: class {label} has {len(members)} images, {each} are asked for")
-        order = torch.randperm(len(members), generator=draws)[:each].tolist()
-        chosen += [members[i] for i in order]
-    return sorted(chosen)
+        if len(members) < share:
+            raise UserError(f"data.labels: class {label} has {len(members)} images, but {share} are needed")
+        order = torch.randperm(len(members), generator=draws)[:share].tolist()
+        indices += [members[i] for i in order]
+    return sorted(indices)
 
 
 def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
@@ -77,11 +77,11 @@ def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
     Source: the index files of TorchSSL and USB.
     """
     if not path.is_file():
-        raise UserError(f"data.label_file: no file {path}")
+        raise UserError(f"data.label_file: {path} not found")
     try:
-        found = _numbers(path)
-        indices = sorted(int(value) for value in found)
-        whole = all(float(value).is_integer() for value in found)
+        values = _numbers(path)
+        indices = sorted(int(value) for value in values)
+        whole = all(float(value).is_integer() for value in values)
     except UNREADABLE as error:
         raise UserError(f"data.label_file: {path} does not hold a list of indices: {one_line(error)}") from error
     if not indices or not whole:

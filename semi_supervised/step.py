@@ -106,13 +106,13 @@ def _observed(
     supervised: Tensor, consistency: Tensor, target: Target, truth_U: Tensor, views: Views
 ) -> dict[str, Tensor]:
     """Collect what is logged of the unlabelled images; truth is -1 where nobody knows it."""
-    known_U = target.counted_B.bool() & (truth_U >= 0)
-    right_U = known_U & (target.class_B == truth_U)
+    certain_U = target.counted_B.bool() & (truth_U >= 0)
+    right_U = certain_U & (target.class_B == truth_U)
     logs = {
         "supervised_loss": supervised.detach(),
         "consistency_loss": consistency.detach(),
         "mask_rate": target.counted_B.mean(),
-        "pseudo_label_accuracy": right_U.sum() / known_U.sum(),  # NaN, so not counted, where none is
+        "pseudo_label_accuracy": right_U.sum() / certain_U.sum(),  # NaN, so not counted, where none is
     }
     if views.kept is not None:
         logs["kept_saliency_share"] = views.kept.share_B.nanmean()

@@ -47,12 +47,12 @@ def train(config: Config) -> dict[str, Any]:
     engine = build_engine(config, accelerator, build_model(config, len(opened.classes)), len(loader))
     draws = (generator(config.seed, "strong"), generator(config.seed, "keep"))
     engine.generators |= {"strong": draws[0], "keep": draws[1]}
-    normalize, done = Normalize(MEAN, STD), Progress()
+    normalize, progress = Normalize(MEAN, STD), Progress()
     strong = build_strong(config, guide_of(config, engine), normalize, draws, share)
     val = resident(opened.val, data) or opened.val
     job = Job(
         loader=loader,
-        step=build_step(config, engine.model, strong, normalize, done, len(opened.classes)),
+        step=build_step(config, engine.model, strong, normalize, progress, len(opened.classes)),
         evaluate=partial(evaluate, images=val, data=data, accelerator=accelerator),
         headline="top1",
         export=without_early_head,
@@ -65,7 +65,7 @@ def train(config: Config) -> dict[str, Any]:
             "config": dump(config),
             "split": json.dumps(opened.split),
         },
-        progress=done,
+        progress=progress,
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)

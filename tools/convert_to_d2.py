@@ -35,13 +35,13 @@ def main() -> int:
     for name in ("mean", "std"):
         text = f"{name} of the normalisation in RGB, of values in [0, 1], where the file does not tell"
         parser.add_argument(f"--{name}", type=float, nargs=3, default=(), metavar=("R", "G", "B"), help=text)
-    asked = vars(parser.parse_args())
+    options = vars(parser.parse_args())
 
     from detection.checkpoints.convert_file import Conversion, convert_file
     from engine.errors import guard
 
-    asked |= {"source": asked.pop("checkpoint"), "mean": tuple(asked["mean"]), "std": tuple(asked["std"])}
-    return guard(lambda: convert_file(Conversion(**asked)))
+    options |= {"source": options.pop("checkpoint"), "mean": tuple(options["mean"]), "std": tuple(options["std"])}
+    return guard(lambda: convert_file(Conversion(**options)))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ class Chain:
         print(f"[{began - self.start:4.0f} s] {name}: {' '.join(map(str, command[1:]))}", flush=True)
         with log.open("w") as file:
             words = [str(word) for word in command]
-            done = subprocess.run(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
+            result = subprocess.run(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
         self.seconds[name] = time.time() - began
-        if done.returncode:
+        if result.returncode:
             print("".join(log.read_text().splitlines(keepends=True)[-8:]), file=sys.stderr)
-            sys.exit(f"error: {name} failed with exit code {done.returncode}, see {log}")
+            sys.exit(f"error: {name} failed with exit code {result.returncode}, see {log}")
 
 
 def backbone_and_detector(chain: Chain, arm: str, data: Path) -> None:
@@ -107,10 +107,10 @@ def report(chain: Chain, rows: list[tuple[str, str, str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table("task", "arm", "result", title="KeepAugment demo")
+    printed = Table("task", "arm", "result", title="KeepAugment demo")
     for row in rows:
-        shown.add_row(*row)
-    Console().print(shown)
+        printed.add_row(*row)
+    Console().print(printed)
     minutes = (time.time() - chain.start) / 60
     cells = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) + "</tr>" for row in rows)
     page = chain.out / "index.html"

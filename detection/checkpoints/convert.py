@@ -26,13 +26,13 @@ _WAY_OUT = "TimmBackbone trains it as it is: detection/configs/lazy/faster_rcnn_
 _D2_NAMES = ("stem.conv1.", "res2.0.", "backbone.bottom_up.", "backbone.res2.")
 
 
-def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, Arch, str]:
+def choose_arch(state: dict[str, Tensor], recorded: str, requested: str) -> tuple[str, Arch, str]:
     """Decide which architecture the weights are.
 
     Args:
         state: timm names -> tensors.
-        named: what the file says, or "".
-        asked: what the user says, or ""; wins.
+        recorded: what the file says, or "".
+        requested: what the user says, or ""; wins.
 
     Returns:
         Name, architecture, and a warning or "".
@@ -42,22 +42,22 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
 
     Source: facts of timm's model zoo: resnetaa50 and resnetblur50 have resnet50's names and shapes exactly.
     """
-    name = _plain_name(asked or named)
+    name = _plain_name(requested or recorded)
     _refuse(state)
     if name and name not in ARCHS:
         raise UserError(_no_equivalent(name))
-    found = infer(state)
-    fits = [each for each, arch in ARCHS.items() if arch == found]
+    shape = infer(state)
+    fits = [candidate for candidate, arch in ARCHS.items() if arch == shape]
     if name and name not in fits:
         hint = f" (if {fits[0]} is right: --arch {fits[0]})" if fits else ""
-        if found.norm == "GN":
+        if shape.norm == "GN":
             hint = (
                 "; they have no BatchNorm statistics: averaged parameters without buffers? --use raw takes others"
             )
-        raise UserError(f"the weights are those of {' or '.join(fits) or found}, not of {name}{hint}")
+        raise UserError(f"the weights are those of {' or '.join(fits) or shape}, not of {name}{hint}")
     if not fits:
-        raise UserError(f"{found} is not an architecture that converts; these do: {', '.join(ARCHS)}")
-    if found.norm == "GN" and not name:
+        raise UserError(f"{shape} is not an architecture that converts; these do: {', '.join(ARCHS)}")
+    if shape.norm == "GN" and not name:
         raise UserError(
             "the weights have no BatchNorm statistics: averaged parameters without buffers, or GroupNorm; "
             f"--use raw takes others, --arch {fits[0]} says that it is GroupNorm"
@@ -65,16 +65,16 @@ def choose_arch(state: dict[str, Tensor], named: str, asked: str) -> tuple[str, 
     warning = ""
     if not name:
         warning = (
-            f"the file names no architecture; its tensors are {fits[0]}'s. Anti-aliased twins (resnetaa50, "
+            f"the file names no architecture; its tensors are {fits[0]}'s. Anti-aliased variants (resnetaa50, "
             "resnetblur50) have the same tensors and would give wrong features: pass --arch to be sure"
         )
-    return name or fits[0], found, warning
+    return name or fits[0], shape, warning
 
 
 def _plain_name(name: str) -> str:
     """Take the former names of timm's weights of a plain ResNet back to the network's."""
     match = re.fullmatch(r"(?:tv|ssl|swsl|ig)_(\w+)|gluon_(\w+?)(?:_v1b)?", name)
-    plain = next((each for each in match.groups() if each), name) if match else name
+    plain = next((group for group in match.groups() if group), name) if match else name
     return plain if plain in ARCHS else name
 
 
@@ -135,11 +135,11 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
 
     Source: detectron2/modeling/backbone/resnet.py; names of torchvision's ResNet.
     """
-    wanted, converted, unknown = expected_shapes(arch), {}, []
+    expected, converted, unknown = expected_shapes(arch), {}, []
     if keep_fc:
         if not {"fc.weight", "fc.bias"} <= state.keys() or state["fc.weight"].ndim != 2:
             raise UserError("--keep-fc: the file has no classifier with fc.weight and fc.bias")
-        wanted |= {f"linear.{tail}": tuple(state[f"fc.{tail}"].shape) for tail in ("weight", "bias")}
+        expected |= {f"linear.{tail}": tuple(state[f"fc.{tail}"].shape) for tail in ("weight", "bias")}
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked") or (name.startswith("fc.") and not keep_fc):
             continue
@@ -149,7 +149,7 @@ def convert(state: dict[str, Tensor], arch: Arch, *, keep_fc: bool = False) -> d
             continue
         _check_kind(name, tensor)
         converted[renamed] = tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
-    _check_names(wanted, converted, unknown)
+    _check_names(expected, converted, unknown)
     for name, tensor in converted.items():
         if not tensor.isfinite().all():
             raise UserError(f"{name} has values that are not finite: the training has diverged")
@@ -191,18 +191,18 @@ def _refuse(state: dict[str, Tensor]) -> None:
         raise UserError(f"the stem conv1 is {shape}, {kind}; Detectron2's is (64, 3, 7, 7)")
 
 
-def _check_names(wanted: dict[str, tuple[int, ...]], converted: dict[str, Tensor], unknown: list[str]) -> None:
+def _check_names(expected: dict[str, tuple[int, ...]], converted: dict[str, Tensor], unknown: list[str]) -> None:
     shapes = [
         f"{name} {tuple(converted[name].shape)} instead of {shape}"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if name in converted and tuple(converted[name].shape) != shape
     ]
     problems = (
         ("unknown", unknown),
-        ("missing", sorted(wanted.keys() - converted.keys())),
-        ("unexpected", sorted(converted.keys() - wanted.keys())),
+        ("missing", sorted(expected.keys() - converted.keys())),
+        ("unexpected", sorted(converted.keys() - expected.keys())),
         ("of another shape", shapes),
     )
-    found = [f"{len(names)} {what} (e.g. {names[0]})" for what, names in problems if names]
-    if found:
-        raise UserError(f"not a plain ResNet, or a truncated one: tensors {', '.join(found)}")
+    parts = [f"{len(names)} {what} (e.g. {names[0]})" for what, names in problems if names]
+    if parts:
+        raise UserError(f"not a plain ResNet, or a truncated one: tensors {', '.join(parts)}")

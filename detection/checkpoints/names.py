@@ -57,8 +57,8 @@ def _rename(name: str, table: tuple[tuple[re.Pattern[str], str], ...], shift: in
     for pattern, target in table:
         match = pattern.fullmatch(name)
         if match:
-            found: dict[str, str | int] = dict(match.groupdict())
-            if "stage" in found:
-                found["stage"] = int(found["stage"]) + shift
-            return target.format(**found)
+            groups: dict[str, str | int] = dict(match.groupdict())
+            if "stage" in groups:
+                groups["stage"] = int(groups["stage"]) + shift
+            return target.format(**groups)
     return None

@@ -85,9 +85,9 @@ def reverse(options: ReverseOptions) -> Path:
     return out
 
 
-def _settings(source: Path, given: str) -> dict[str, Any]:
+def _settings(source: Path, config_file: str) -> dict[str, Any]:
     """Read channel order, mean, std and stride from the detector's options."""
-    path = Path(given) if given else source.parent / "config.yaml"
+    path = Path(config_file) if config_file else source.parent / "config.yaml"
     if not path.is_file():
         raise UserError(f"config_file: no {path}, so channel order, mean and stride are unknown: give config.yaml")
     return input_of(read_config(path), path)

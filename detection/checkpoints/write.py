@@ -146,8 +146,8 @@ def train_command(arch: Arch, weights: Path, mean: Sequence[float], std: Sequenc
     more: dict[str, Any] = {"MODEL.WEIGHTS": weights.resolve()}
     more |= {f"MODEL.RESNETS.{k}": v for k, v in resnet_keys(arch).items() if has.get(k) != v}
     default = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    for key, values, usual in zip(("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"), (mean, std), default, strict=True):
-        if tuple(values) != usual:
+    for key, values, imagenet in zip(("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"), (mean, std), default, strict=True):
+        if tuple(values) != imagenet:
             more[key] = str(pixels(values)).replace(" ", "")
     try:
         script = str(train_net())

@@ -75,8 +75,8 @@ def detection_sheet(
     for run in runs:
         predictions = read_predictions(run)
         check_ids(predictions, truth, annotations)
-        shown = _by_image([box for box in predictions if box["score"] >= score])
-        strips.append([_cell(e, images, boxes[e["id"]], shown[e["id"]], names, scale) for e in entries])
+        visible = _by_image([box for box in predictions if box["score"] >= score])
+        strips.append([_cell(e, images, boxes[e["id"]], visible[e["id"]], names, scale) for e in entries])
     columns = len(entries) if len(runs) > 1 else -(-len(entries) // 2)
     cells = [cell for strip in strips for cell in strip]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]

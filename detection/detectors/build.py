@@ -136,8 +136,8 @@ def missing_tensors(model: Any, weights: Path) -> list[str]:
 
     Source: detectron2 only warns about unfilled tensors.
     """
-    given, own = backbone_tensors(weights), model.state_dict()
-    return [short for short, name in resnet_tensors(own).items() if not _same(own[name], given.get(short))]
+    tensors, own = backbone_tensors(weights), model.state_dict()
+    return [short for short, name in resnet_tensors(own).items() if not _same(own[name], tensors.get(short))]
 
 
 def unused_tensors(model: Any, weights: Path) -> list[str]:
@@ -149,5 +149,5 @@ def unused_tensors(model: Any, weights: Path) -> list[str]:
     return [name for name in backbone_tensors(weights) if name not in homes and not name.startswith("linear.")]
 
 
-def _same(own: Tensor, given: Tensor | None) -> bool:
-    return given is not None and own.shape == given.shape and torch.equal(own.float().cpu(), given.float())
+def _same(own: Tensor, other: Tensor | None) -> bool:
+    return other is not None and own.shape == other.shape and torch.equal(own.float().cpu(), other.float())

@@ -52,7 +52,7 @@ def run(options: CheckOptions) -> int:
     """
     words = list(options.words)
     paths = [
-        Path(given) if given else words and Path(words.pop(0)) for given in (options.config_file, options.weights)
+        Path(path) if path else words and Path(words.pop(0)) for path in (options.config_file, options.weights)
     ]
     if not all(paths):
         raise UserError("give a config and the converted weights: python -m detection.check CONFIG WEIGHTS")

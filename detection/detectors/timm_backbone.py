@@ -74,12 +74,12 @@ class TimmBackbone(Backbone):
         _compare("pixel_std", pixel_std, std)
         strides = net.feature_info.reduction()
         self._place = {_stage(stride): index for index, stride in enumerate(strides)}  # the last of each stride
-        self._out_features = list(out_features or (each for each in self._place if each != "res1"))
-        unknown = [each for each in self._out_features if each not in self._place]
+        self._out_features = list(out_features or (stage for stage in self._place if stage != "res1"))
+        unknown = [stage for stage in self._out_features if stage not in self._place]
         if unknown:
             raise ValueError(f"{name} has no {unknown[0]}, only {', '.join(self._place)}: strides {strides}")
-        self._out_feature_strides = {each: strides[i] for each, i in self._place.items()}
-        self._out_feature_channels = {each: net.feature_info.channels()[i] for each, i in self._place.items()}
+        self._out_feature_strides = {stage: strides[i] for stage, i in self._place.items()}
+        self._out_feature_channels = {stage: net.feature_info.channels()[i] for stage, i in self._place.items()}
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
         _freeze(net, freeze_at, self._place)
         self.net = freeze_batch_norm_2d(net) if norm == "FrozenBN" else _freeze_norms(net)
@@ -100,7 +100,7 @@ class TimmBackbone(Backbone):
         """Return stage name -> features B x C x H/stride x W/stride."""
         features = self.net(images_BCHW)
         if self._channels_last:
-            features = [each.permute(0, 3, 1, 2).contiguous() for each in features]
+            features = [stage.permute(0, 3, 1, 2).contiguous() for stage in features]
         return {name: features[self._place[name]] for name in self._out_features}
 
 
@@ -117,31 +117,31 @@ def fill(net: Any, state: Mapping[str, Tensor], origin: str) -> None:
 
     Source: timm's extractors flatten ``stages.0`` to ``stages_0``.
     """
-    given = {_flat(name): tensor for name, tensor in state.items()}
+    tensors = {_flat(name): tensor for name, tensor in state.items()}
     own = net.state_dict()
-    wanted = {name: _flat(name).removeprefix("model_") for name in own}
+    names = {name: _flat(name).removeprefix("model_") for name in own}
     missing = [
-        name for name, flat in wanted.items() if flat not in given and not flat.endswith("num_batches_tracked")
+        name for name, flat in names.items() if flat not in tensors and not flat.endswith("num_batches_tracked")
     ]
     if missing:
         raise UserError(
             f"{origin} does not fill the network: {len(missing)} of {len(own)} missing, e.g. {missing[0]}"
         )
-    stages = tuple(_flat(each) + "_" for each in net.feature_info.module_name())
-    extra = sorted(flat for flat in given.keys() - set(wanted.values()) if flat.startswith(stages))
+    stages = tuple(_flat(stage) + "_" for stage in net.feature_info.module_name())
+    extra = sorted(flat for flat in tensors.keys() - set(names.values()) if flat.startswith(stages))
     if extra:
         raise UserError(
             f"{origin} is of a larger network: {len(extra)} tensors of its stages left, e.g. {extra[0]}"
         )
-    shapes = [name for name, flat in wanted.items() if flat in given and given[flat].shape != own[name].shape]
+    shapes = [name for name, flat in names.items() if flat in tensors and tensors[flat].shape != own[name].shape]
     if shapes:
         raise UserError(
             f"{origin} is of another network: {len(shapes)} tensors of another shape, e.g. {shapes[0]}"
         )
     with torch.no_grad():
-        for name, flat in wanted.items():
-            if flat in given:
-                own[name].copy_(given[flat])
+        for name, flat in names.items():
+            if flat in tensors:
+                own[name].copy_(tensors[flat])
 
 
 def _flat(name: str) -> str:
@@ -161,7 +161,7 @@ def _freeze(net: Any, freeze_at: int, place: Mapping[str, int]) -> None:
     """Freeze the parameters up to a stage, in the order in which the network has them."""
     if freeze_at <= 0:
         return
-    modules = [_flat(each) + "_" for each in net.feature_info.module_name()]
+    modules = [_flat(stage) + "_" for stage in net.feature_info.module_name()]
     names = [_flat(name).removeprefix("model_") for name, _ in net.named_parameters()]
     spans = {
         stage: [i for i, name in enumerate(names) if name.startswith(modules[at])] for stage, at in place.items()

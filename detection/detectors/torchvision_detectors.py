@@ -103,7 +103,7 @@ def _backbone(
     name, architecture, _ = choose_arch(loaded.state, loaded.arch, arch)
     if name not in NAMES:
         raise UserError(
-            f"{name} is not in torchvision; these are: {', '.join(known for known in ARCHS if known in NAMES)}"
+            f"{name} is not in torchvision; these are: {', '.join(other for other in ARCHS if other in NAMES)}"
         )
     convert(loaded.state, architecture)  # complete, finite, of the right shapes
     body = resnet_fpn_backbone(

@@ -111,9 +111,9 @@ def _check_same(options: RunOptions, folder: Path) -> None:
         raise UserError(
             f"{folder} was trained from another backbone than {options.backbone}: give another --output"
         )
-    named = options.row or Path(options.config_file).name
-    if named != note["row"]:
-        raise UserError(f"{folder} was trained with {note['row']}, not with {named}: give another --output")
+    row = options.row or Path(options.config_file).name
+    if row != note["row"]:
+        raise UserError(f"{folder} was trained with {note['row']}, not with {row}: give another --output")
 
 
 def _origin(backbone: Path) -> str:

@@ -43,10 +43,10 @@ def make(root: Path, paint: Paint, seed: int, counts: dict[str, int]) -> None:
         objects: list[dict[str, Any]] = []
         for number in range(1, count + 1):
             name = f"{number:012d}"
-            image, mask, found = _scene(rng, paint, part)
+            image, mask, digits = _scene(rng, paint, part)
             write(image, mask, coco / part / f"{name}.jpg", coco / "masks" / part / f"{name}.png")
             images.append({"id": number, "file_name": f"{name}.jpg", "height": SIDE, "width": SIDE})
-            objects += [_annotation(len(objects) + i + 1, number, *each) for i, each in enumerate(found)]
+            objects += [_annotation(len(objects) + i + 1, number, *digit) for i, digit in enumerate(digits)]
         content = {
             "info": {"description": "KeepAugment demo scenes", "digits": CATEGORY_IDS[:10]},
             "images": images,
@@ -64,23 +64,23 @@ def _categories() -> list[dict[str, Any]]:
 def _scene(rng: np.random.Generator, paint: Paint, part: str) -> tuple[Any, Any, list[tuple[int, list[int]]]]:
     image = paint.background(rng, SIDE, SIDE)
     mask = np.zeros((SIDE, SIDE), np.uint8)
-    found: list[tuple[int, list[int]]] = []
-    taken: list[tuple[int, int, int]] = []
+    digits: list[tuple[int, list[int]]] = []
+    places: list[tuple[int, int, int]] = []
     for _ in range(int(rng.integers(1, 5))):
         digit, size = int(rng.integers(10)), int(rng.integers(26, 52))
         top, left = (int(v) for v in rng.integers(0, SIDE - size + 1, 2))
         clear = all(
             abs(top + size / 2 - t - s / 2) > (size + s) * 0.4
             or abs(left + size / 2 - x - s / 2) > (size + s) * 0.4
-            for t, x, s in taken
+            for t, x, s in places
         )
         if not clear:
             continue
-        taken.append((top, left, size))
+        places.append((top, left, size))
         alpha = stroke(paint.pick(rng, digit, part), size, size, float(rng.uniform(-15, 15)))
         box = put(image, mask, alpha, top, left, colour(rng)).tolist()
-        found.append((digit, box))
-    return image, mask, found
+        digits.append((digit, box))
+    return image, mask, digits
 
 
 def _annotation(number: int, image: int, digit: int, box: list[int]) -> dict[str, Any]:

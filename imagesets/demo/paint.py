@@ -27,8 +27,8 @@ class Paint:
     def pick(self, rng: np.random.Generator, digit: int, part: str) -> Array:
         """Choose a sample of a digit: the first 1,400 are for training, the rest for testing."""
         range_ = slice(0, 1400) if part.startswith("train") else slice(1400, None)
-        chosen: Array = self.digits[range_][rng.choice(np.flatnonzero(self.labels[range_] == digit))]
-        return chosen
+        picture: Array = self.digits[range_][rng.choice(np.flatnonzero(self.labels[range_] == digit))]
+        return picture
 
     def background(self, rng: np.random.Generator, height: int, width: int) -> Array:
         """Crop a photograph at a random place and scale, and dim its contrast."""

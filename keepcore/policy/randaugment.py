@@ -116,7 +116,7 @@ class RandAugment:
             return images_BCHW.clone()
         draws = self.draw(own * share.processes, *images_BCHW.shape[-2:], generator=generator)
         mine = slice(share.rank * own, (share.rank + 1) * own)
-        return self.apply(images_BCHW, PolicyDraws(*(each[:, mine] for each in draws)))
+        return self.apply(images_BCHW, PolicyDraws(*(tensor[:, mine] for tensor in draws)))
 
     def draw(self, batch: int, height: int, width: int, *, generator: torch.Generator | None) -> PolicyDraws:
         """Draw everything random of one batch; the amount drawn depends on N and the batch only."""
@@ -150,13 +150,13 @@ class RandAugment:
         """Change images that are sorted by operation, bucket by bucket."""
         height, width = images_BCHW.shape[-2:]
         geometric = sum(name in MATRICES for name in self.names)
-        moved = sum(counts[:geometric])
-        if moved:
-            each = zip(self.names, torch.split(magnitude_B[:moved], counts[:geometric]), strict=False)
-            matrices = [MATRICES[name](part_P, height, width) for name, part_P in each]
-            yield warp(images_BCHW[:moved], torch.cat(matrices), self.fill)
+        warped = sum(counts[:geometric])
+        if warped:
+            groups = zip(self.names, torch.split(magnitude_B[:warped], counts[:geometric]), strict=False)
+            matrices = [MATRICES[name](part_P, height, width) for name, part_P in groups]
+            yield warp(images_BCHW[:warped], torch.cat(matrices), self.fill)
         rest = [
-            torch.split(tensor[moved:], counts[geometric:]) for tensor in (images_BCHW, magnitude_B, centre_B2)
+            torch.split(tensor[warped:], counts[geometric:]) for tensor in (images_BCHW, magnitude_B, centre_B2)
         ]
         names = (*self.names[geometric:], "Identity")
         for name, images_PCHW, magnitude_P, centre_P2 in zip(names, *rest, strict=True):

@@ -128,6 +128,6 @@ def warp(images_PCHW: Tensor, matrix_P23: Tensor, fill: Sequence[int]) -> Tensor
     inside_PN = (column_PN >= 0) & (column_PN < width) & (row_PN >= 0) & (row_PN < height)
     index_PN = row_PN.clamp(0, height - 1) * width + column_PN.clamp(0, width - 1)
     flat_PCN = images_PCHW.flatten(2)
-    taken_PCN = flat_PCN.gather(2, index_PN[:, None].expand_as(flat_PCN))
+    pixels_PCN = flat_PCN.gather(2, index_PN[:, None].expand_as(flat_PCN))
     fill_C1 = torch.tensor(fill, dtype=images_PCHW.dtype).to(device, non_blocking=True)[:, None]
-    return torch.where(inside_PN[:, None], taken_PCN, fill_C1).view_as(images_PCHW)
+    return torch.where(inside_PN[:, None], pixels_PCN, fill_C1).view_as(images_PCHW)

@@ -211,9 +211,9 @@ def attentive_cutmix(grid: int, cells: int, attention: nn.Module | None = None) 
         partner_B = torch.randperm(len(images_BCHW), generator=batch.generator).to(device, non_blocking=True)
         energy_BGG = _attention(attention or batch.model, images_BCHW, grid)[partner_B]
         best_BN = energy_BGG.flatten(1).topk(cells, dim=1).indices
-        chosen_BGG = torch.zeros_like(energy_BGG, dtype=torch.bool).flatten(1).scatter(1, best_BN, True)
-        chosen_B1GG = chosen_BGG.view(-1, 1, grid, grid).float()
-        mask_B1HW = F.interpolate(chosen_B1GG, size=images_BCHW.shape[-2:], mode="nearest") > 0.5
+        cells_BGG = torch.zeros_like(energy_BGG, dtype=torch.bool).flatten(1).scatter(1, best_BN, True)
+        cells_B1GG = cells_BGG.view(-1, 1, grid, grid).float()
+        mask_B1HW = F.interpolate(cells_B1GG, size=images_BCHW.shape[-2:], mode="nearest") > 0.5
         share_B1 = mask_B1HW.float().mean((1, 2, 3))[:, None]
         own_BK = F.one_hot(batch.labels_B, batch.num_classes).float()
         target_BK = own_BK * (1.0 - share_B1) + own_BK[partner_B] * share_B1

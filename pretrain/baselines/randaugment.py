@@ -173,10 +173,10 @@ def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Im
 def _affine(image: Image.Image, shift: tuple[int, int], slopes: tuple[float, float]) -> Image.Image:
     shear = [math.degrees(math.atan(slope)) for slope in slopes]
     centre = [0, 0] if any(slopes) else None
-    moved: Image.Image = F.affine(
+    warped: Image.Image = F.affine(
         image, angle=0.0, translate=list(shift), scale=1.0, shear=shear, fill=list(MEAN_COLOUR), center=centre
     )
-    return moved
+    return warped
 
 
 def _solarize_add(offset: float) -> Sequence[int]:

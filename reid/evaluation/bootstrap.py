@@ -8,13 +8,13 @@ from reid.evaluation.features import Ints
 from reid.evaluation.metrics import PerQuery
 
 
-def values_of(found: PerQuery) -> dict[str, Any]:
+def values_of(values: PerQuery) -> dict[str, Any]:
     """Give each query's contribution to the metrics, in percent."""
     return {
-        "mAP": 100 * found.ap_V,
-        "mAP_trapezoid": 100 * found.trapezoid_V,
-        "mINP": 100 * found.inp_V,
-        "rank1": 100.0 * (found.first_V <= 1),
+        "mAP": 100 * values.ap_V,
+        "mAP_trapezoid": 100 * values.trapezoid_V,
+        "mINP": 100 * values.inp_V,
+        "rank1": 100.0 * (values.first_V <= 1),
     }
 
 
@@ -33,12 +33,12 @@ def _draws(ids_V: Ints, resamples: int, seed: int) -> Any:
 
 
 def intervals(
-    found: PerQuery, query_ids: Ints, *, resamples: int = 2000, seed: int = 0
+    values: PerQuery, query_ids: Ints, *, resamples: int = 2000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """Bootstrap 95 % confidence intervals over identities.
 
     Args:
-        found: values of the valid queries.
+        values: values of the valid queries.
         query_ids: identities of all queries.
         resamples: number of bootstrap samples.
         seed: of the resampling.
@@ -48,10 +48,10 @@ def intervals(
 
     Source: cluster bootstrap, percentile method (Efron & Tibshirani, 1993).
     """
-    ids_V = query_ids[found.query_V]
+    ids_V = query_ids[values.query_V]
     draws_RI = _draws(ids_V, resamples, seed)
     ends = {
-        name: np.percentile(_resampled(v, ids_V, draws_RI), [2.5, 97.5]) for name, v in values_of(found).items()
+        name: np.percentile(_resampled(v, ids_V, draws_RI), [2.5, 97.5]) for name, v in values_of(values).items()
     }
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 

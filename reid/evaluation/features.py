@@ -67,7 +67,7 @@ def make_features(
     """
     remarks: list[str] = []
     query_QD, gallery_GD = (
-        _floats(each, name, remarks) for each, name in zip((query, gallery), _PARTS, strict=True)
+        _floats(features, name, remarks) for features, name in zip((query, gallery), _PARTS, strict=True)
     )
     if query_QD.shape[1] != gallery_GD.shape[1]:
         raise UserError(f"query features have {query_QD.shape[1]} columns, gallery features {gallery_GD.shape[1]}")
@@ -75,10 +75,10 @@ def make_features(
         raise UserError("cameras must be given for query and gallery, or for neither")
     has_cameras = query_cams is not None
     cams = (query_cams, gallery_cams) if has_cameras else (np.zeros(len(query_QD)), np.ones(len(gallery_GD)))
-    given = (query_ids, gallery_ids, *cams)
+    labels = (query_ids, gallery_ids, *cams)
     names = ("query_ids", "gallery_ids", "query_cams", "gallery_cams")
     lengths = (len(query_QD), len(gallery_GD)) * 2
-    labels = Labels(*(_integers(a, name, n) for a, name, n in zip(given, names, lengths, strict=True)))
+    labels = Labels(*(_integers(a, name, n) for a, name, n in zip(labels, names, lengths, strict=True)))
     return Features(query_QD, gallery_GD, labels, has_cameras, tuple(remarks))
 
 
@@ -138,13 +138,13 @@ def load_features(path: Path) -> Features:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is damaged or no .npz of plain arrays (numpy.savez)") from error
-    wanted = ("query_features", "gallery_features", "query_ids", "gallery_ids")
-    missing = [name for name in wanted if name not in arrays]
+    names = ("query_features", "gallery_features", "query_ids", "gallery_ids")
+    missing = [name for name in names if name not in arrays]
     if missing:
         raise UserError(f"{path} has no array {missing[0]!r}; it has {', '.join(arrays) or 'none'}")
     cams = (arrays.get("query_cams"), arrays.get("gallery_cams"))
     try:
-        return make_features(*(arrays[name] for name in wanted), *cams)
+        return make_features(*(arrays[name] for name in names), *cams)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -177,32 +177,32 @@ def warnings(features: Features) -> list[str]:
 
     Source: the mistakes people report for torchreid, fast-reid and the strong baseline.
     """
-    labels, found = features.labels, list(features.remarks)
+    labels, remarks = features.labels, list(features.remarks)
     absent = np.unique(labels.query_ids[~np.isin(labels.query_ids, labels.gallery_ids)])
     if len(absent):
-        found.append(f"{len(absent)} query identities are not in the gallery, e.g. {absent[0]}")
+        remarks.append(f"{len(absent)} query identities are not in the gallery, e.g. {absent[0]}")
     cams = np.union1d(labels.query_cams, labels.gallery_cams)
     if not features.has_cameras:
-        found.append("no cameras: a query's own identity counts wherever it was taken")
+        remarks.append("no cameras: a query's own identity counts wherever it was taken")
     elif len(cams) == 1:
-        found.append("all images are from one camera: no query has a positive from another")
+        remarks.append("all images are from one camera: no query has a positive from another")
     if (labels.gallery_ids == -1).any():
-        found.append(f"{int((labels.gallery_ids == -1).sum())} gallery images have the id -1 (junk): drop them")
-    for name, each in zip(_PARTS, (features.query_QD, features.gallery_GD), strict=True):
-        if len(each) > 1 and bool((each == each[:1]).all()):
-            found.append(f"all {name} features are the same: the network does not look at its images")
-        elif bool((each.abs().amax(1) == 0).any()):
-            found.append(f"{int((each.abs().amax(1) == 0).sum())} {name} features are zero")
-    double = twins(features.query_QD, features.gallery_GD)
-    if double and not any("the same: the network" in remark for remark in found):
-        found.append(
+        remarks.append(f"{int((labels.gallery_ids == -1).sum())} gallery images have the id -1 (junk): drop them")
+    for name, part_ND in zip(_PARTS, (features.query_QD, features.gallery_GD), strict=True):
+        if len(part_ND) > 1 and bool((part_ND == part_ND[:1]).all()):
+            remarks.append(f"all {name} features are the same: the network does not look at its images")
+        elif bool((part_ND.abs().amax(1) == 0).any()):
+            remarks.append(f"{int((part_ND.abs().amax(1) == 0).sum())} {name} features are zero")
+    double = duplicate_features(features.query_QD, features.gallery_GD)
+    if double and not any("the same: the network" in remark for remark in remarks):
+        remarks.append(
             f"{len(double)} query features are in the gallery too, bit for bit (query {double[0][0]} is gallery "
             f"{double[0][1]}): is it the same photograph?"
         )
-    return found
+    return remarks
 
 
-def twins(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
+def duplicate_features(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
     """Find features that query and gallery share bit for bit.
 
     Args:
@@ -216,7 +216,7 @@ def twins(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
     """
     step = max(1, query_QD.shape[1] // 16)
     query, gallery = query_QD.cpu(), gallery_GD.cpu()
-    known = {row.tobytes(): index for index, row in enumerate(gallery[:, ::step].numpy())}
+    index_of = {row.tobytes(): index for index, row in enumerate(gallery[:, ::step].numpy())}
     rows = enumerate(query[:, ::step].numpy())
-    near = [(index, known[key]) for index, row in rows if (key := row.tobytes()) in known]
+    near = [(index, index_of[key]) for index, row in rows if (key := row.tobytes()) in index_of]
     return [(a, b) for a, b in near if bool((query[a] == gallery[b]).all())]

@@ -80,13 +80,13 @@ def metrics(ranks: Ranks, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]
 
     Source: Zheng et al., ICCV 2015; Ye et al., TPAMI 2021 (mINP).
     """
-    found = per_query(ranks)
+    values = per_query(ranks)
     return {
-        "mAP": 100 * float(found.ap_V.mean()),
-        "mAP_trapezoid": 100 * float(found.trapezoid_V.mean()),
-        "mINP": 100 * float(found.inp_V.mean()),
-        **{f"rank{k}": 100 * float((found.first_V <= k).mean()) for k in top},
-        "valid_queries": len(found.query_V),
+        "mAP": 100 * float(values.ap_V.mean()),
+        "mAP_trapezoid": 100 * float(values.trapezoid_V.mean()),
+        "mINP": 100 * float(values.inp_V.mean()),
+        **{f"rank{k}": 100 * float((values.first_V <= k).mean()) for k in top},
+        "valid_queries": len(values.query_V),
     }
 
 

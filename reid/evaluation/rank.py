@@ -161,7 +161,7 @@ def _blocks(rows: Callable[[int], Any], labels: Labels, order_G: Ints, chunk: in
     for start in range(0, len(labels.query_ids), chunk):
         some = range(start, min(start + chunk, len(labels.query_ids)))
         own = [slice(first_Q[i], last_Q[i]) for i in some]
-        same = [cams_G[each] == labels.query_cams[i] for i, each in zip(some, own, strict=True)]
+        same = [cams_G[visitor] == labels.query_cams[i] for i, visitor in zip(some, own, strict=True)]
         yield Block(start, rows(start), own, same, order_G)
 
 
@@ -183,9 +183,9 @@ class Ranker:
         for offset, (row_G, own, same) in enumerate(
             zip(block.distance_CG, block.own, block.same_camera, strict=True)
         ):
-            found = _rank_row(row_G, own, ~same, block.order_G)
-            self._queries.append(np.full(len(found), block.start + offset, np.int64))
-            self._ranks.append(found)
+            ranks = _rank_row(row_G, own, ~same, block.order_G)
+            self._queries.append(np.full(len(ranks), block.start + offset, np.int64))
+            self._ranks.append(ranks)
         self._count += len(block.own)
 
     def result(self) -> Ranks:
@@ -220,8 +220,8 @@ def _rank_row_with_ties(row_G: Any, own: slice, positive: Any, order_G: Ints) ->
 def visit(blocks: Iterator[Block], *visitors: Visit) -> None:
     """Show every block to everybody who wants to count something: the distances are computed once."""
     for block in blocks:
-        for each in visitors:
-            each(block)
+        for visitor in visitors:
+            visitor(block)
 
 
 def rank_positives(blocks: Iterator[Block]) -> Ranks:

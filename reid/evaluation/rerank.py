@@ -114,7 +114,7 @@ def nearest(
     largest_N = torch.zeros(images, device=device)
     original_QG = np.empty((queries, images - queries), np.float32)
     starts = range(0, images, tile)
-    total, done = len(starts) * (len(starts) + 1) / 2, 0
+    total, count = len(starts) * (len(starts) + 1) / 2, 0
     for a in starts:
         rows = slice(a, min(a + tile, images))
         for b in range(a, images, tile):
@@ -127,14 +127,14 @@ def nearest(
             _keep(original_QG, tile_AB, a, b, queries)
             if a != b:
                 _merge(tile_AB.T, columns, a, index_NK, squared_NK, largest_N)
-            done += 1
-            tell(done / total)
+            count += 1
+            tell(count / total)
     index, squared = index_NK.cpu().numpy(), squared_NK.cpu().numpy()
     order = np.lexsort((index, squared), axis=1)
-    index, squared = (np.take_along_axis(each, order, 1) for each in (index, squared))
-    found = Neighbours(index, squared.clip(0.0), largest_N.cpu().numpy())
-    original_QG /= found.largest_N[:queries, None]
-    return original_QG, found
+    index, squared = (np.take_along_axis(array, order, 1) for array in (index, squared))
+    neighbours = Neighbours(index, squared.clip(0.0), largest_N.cpu().numpy())
+    original_QG /= neighbours.largest_N[:queries, None]
+    return original_QG, neighbours
 
 
 def _merge(
@@ -197,14 +197,14 @@ def _reciprocal(index_NK: Ints) -> Ints:
     images, k = index_NK.shape
     row_P, column_P = np.repeat(np.arange(images), k), index_NK.ravel()
     keys_P = np.sort(row_P * images + column_P)
-    there_P = _contains(keys_P, column_P * images + row_P)
-    return np.sort((row_P * images + column_P)[there_P])
+    present_P = _contains(keys_P, column_P * images + row_P)
+    return np.sort((row_P * images + column_P)[present_P])
 
 
-def _contains(sorted_keys: Ints, wanted: Ints) -> Any:
-    at = np.searchsorted(sorted_keys, wanted)
+def _contains(sorted_keys: Ints, keys: Ints) -> Any:
+    at = np.searchsorted(sorted_keys, keys)
     at[at == len(sorted_keys)] = 0
-    return sorted_keys[at] == wanted
+    return sorted_keys[at] == keys
 
 
 def _encode(features_ND: Tensor, near: Neighbours, keys_P: Ints, images: int) -> Sparse:
@@ -221,13 +221,13 @@ def _squared(features_ND: Tensor, near: Neighbours, keys_P: Ints, images: int, c
     """Look squared distances up among the neighbours, from either side; compute those that are not there."""
     k = near.index_NK.shape[1]
     row, column = np.repeat(np.arange(images), k), near.index_NK.ravel()
-    known = np.concatenate([row * images + column, column * images + row])
-    order = np.argsort(known, kind="stable")
-    known, values = known[order], np.concatenate([near.squared_NK.ravel()] * 2)[order]
-    at = np.minimum(np.searchsorted(known, keys_P), len(known) - 1)
-    found_P = known[at] == keys_P
-    squared_P = np.where(found_P, values[at], 0.0).astype(np.float32)
-    missing = np.flatnonzero(~found_P)
+    keys = np.concatenate([row * images + column, column * images + row])
+    order = np.argsort(keys, kind="stable")
+    keys, values = keys[order], np.concatenate([near.squared_NK.ravel()] * 2)[order]
+    at = np.minimum(np.searchsorted(keys, keys_P), len(keys) - 1)
+    match_P = keys[at] == keys_P
+    squared_P = np.where(match_P, values[at], 0.0).astype(np.float32)
+    missing = np.flatnonzero(~match_P)
     squares_N = features_ND.square().sum(1)
     for start in range(0, len(missing), chunk):
         some = missing[start : start + chunk]
@@ -268,7 +268,7 @@ def _jaccard_into(original_QG: Floats, encoded: Sparse, queries: int, images: in
     starts_N = np.searchsorted(encoded.row_P, np.arange(images + 1))
     first = starts_N[queries]
     order = np.argsort(encoded.column_P[first:], kind="stable")  # inverted lists of the gallery's encodings
-    holder, held = encoded.row_P[first:][order] - queries, encoded.value_P[first:][order]
+    holder, values = encoded.row_P[first:][order] - queries, encoded.value_P[first:][order]
     lists_N = np.searchsorted(encoded.column_P[first:][order], np.arange(images + 1))
     original_QG *= np.float32(weight)
     for query in range(queries):
@@ -276,7 +276,7 @@ def _jaccard_into(original_QG: Floats, encoded: Sparse, queries: int, images: in
         column, value = encoded.column_P[own], encoded.value_P[own]
         begin, end = lists_N[column], lists_N[column + 1]
         at = _ranges(begin, end)
-        smaller = np.minimum(np.repeat(value, end - begin), held[at])
+        smaller = np.minimum(np.repeat(value, end - begin), values[at])
         shared_G = np.bincount(holder[at], smaller, minlength=images - queries).astype(np.float32)
         original_QG[query] += (1 - shared_G / (2 - shared_G)) * np.float32(1 - weight)
     return original_QG

@@ -36,15 +36,15 @@ class SingleShot:
         positives = [
             np.flatnonzero(~same) + own.start for own, same in zip(block.own, block.same_camera, strict=True)
         ]
-        valid = [i for i, each in enumerate(positives) if len(each)]
-        for chosen in self._chosen:
-            drawn_CJ = block.distance_CG[:, chosen]
+        valid = [i for i, own in enumerate(positives) if len(own)]
+        for picks in self._chosen:
+            picks_CJ = block.distance_CG[:, picks]
             mine = [positives[i][self._rng.integers(len(positives[i]))] for i in valid]
             goal_V = block.distance_CG[valid, mine]
             own_V = self._of_column[mine]
-            nearer_VJ = drawn_CJ[valid] < goal_V[:, None]
+            nearer_VJ = picks_CJ[valid] < goal_V[:, None]
             nearer_VJ[np.arange(len(valid)), own_V] = False
-            ties_VJ = (drawn_CJ[valid] == goal_V[:, None]) & (block.order_G[chosen] < block.order_G[mine][:, None])
+            ties_VJ = (picks_CJ[valid] == goal_V[:, None]) & (block.order_G[picks] < block.order_G[mine][:, None])
             ties_VJ[np.arange(len(valid)), own_V] = False
             self._ranks.append(1 + nearer_VJ.sum(1) + ties_VJ.sum(1))
 

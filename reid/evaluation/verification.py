@@ -46,33 +46,33 @@ class Verification:
             kinds of pairs are decided wrongly, and ``threshold_eer``.
         """
         same, other = (
-            np.cumsum(each[::-1])[::-1] for each in (self.same_B, self.other_B)
+            np.cumsum(counts[::-1])[::-1] for counts in (self.same_B, self.other_B)
         )  # accepted from a bin up
         if not same[0] or not other[0]:
             return {}
         tpr, fpr = same / same[0], other / other[0]
         edges = self.low + np.arange(BINS) * (self.high - self.low) / BINS
-        found: dict[str, float] = {}
+        numbers: dict[str, float] = {}
         for level in at:
             if not (fpr <= level).any():
                 continue  # so many other people score highest that no threshold keeps the rate
             bin_ = int(np.argmax(fpr <= level))
-            found[f"tpr_at_fpr_{level:g}"] = 100 * float(tpr[bin_])
-            found[f"threshold_at_fpr_{level:g}"] = float(edges[bin_])
+            numbers[f"tpr_at_fpr_{level:g}"] = 100 * float(tpr[bin_])
+            numbers[f"threshold_at_fpr_{level:g}"] = float(edges[bin_])
         equal = int(np.argmin(np.abs((1 - tpr) - fpr)))
-        found["eer"] = 50 * float(1 - tpr[equal] + fpr[equal])
-        found["threshold_eer"] = float(edges[equal])
-        return found
+        numbers["eer"] = 50 * float(1 - tpr[equal] + fpr[equal])
+        numbers["threshold_eer"] = float(edges[equal])
+        return numbers
 
     def remarks(self, at: tuple[float, ...] = (1e-4, 1e-3, 1e-2)) -> list[str]:
         """Say which false-positive rates no threshold reaches."""
         total, top = int(self.other_B.sum()), int(self.other_B[-1])
-        missed = [f"{level:g}" for level in at if total and top / total > level]
-        if not missed:
+        unreachable = [f"{level:g}" for level in at if total and top / total > level]
+        if not unreachable:
             return []
         return [
             f"{top} pairs of different people have the highest similarity: no threshold reaches a false-positive "
-            f"rate of {', '.join(missed)}"
+            f"rate of {', '.join(unreachable)}"
         ]
 
     def histograms(self, bars: int = 100) -> tuple[Any, Any, Any]:
@@ -80,6 +80,7 @@ class Verification:
         edges = np.linspace(self.low, self.high, bars + 1)
         at = np.arange(BINS) * bars // BINS
         shares = [
-            np.bincount(at, each, minlength=bars) / max(1, each.sum()) for each in (self.same_B, self.other_B)
+            np.bincount(at, counts, minlength=bars) / max(1, counts.sum())
+            for counts in (self.same_B, self.other_B)
         ]
         return edges, shares[0], shares[1]

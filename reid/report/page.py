@@ -84,8 +84,8 @@ def _erasing(checkpoint: str, source: ReidSet) -> list[tuple[str, str, Image.Ima
 
 def _row(name: str, value: float, interval: tuple[float, float] | None) -> str:
     ends = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
-    shown = f"{value:.4f}" if "threshold" in name else f"{value:.2f}"
-    return f"<tr><td>{html.escape(name)}<td>{shown}<td>{ends}</tr>"
+    text = f"{value:.4f}" if "threshold" in name else f"{value:.2f}"
+    return f"<tr><td>{html.escape(name)}<td>{text}<td>{ends}</tr>"
 
 
 def _figure(title: str, text: str, image: Image.Image) -> str:

@@ -47,14 +47,14 @@ def ranked_lists(
     Source: the ranked lists of torchreid and fast-reid.
     """
     count = min(rows, len(source.query))
-    shown = [i * len(source.query) // count for i in range(count)]
-    queries = features if protocol.rerank else _of_queries(features, shown)  # re-ranking looks at all of them
+    rows_shown = [i * len(source.query) // count for i in range(count)]
+    queries = features if protocol.rerank else _of_queries(features, rows_shown)  # re-ranking looks at all of them
     lines = []
     for block in distances(queries, protocol):
         for offset, row_G in enumerate(block.distance_CG):
             number = block.start + offset
-            query = number if protocol.rerank else shown[number]
-            if query in shown:
+            query = number if protocol.rerank else rows_shown[number]
+            if query in rows_shown:
                 nearest = block.order_G[np.lexsort((block.order_G, row_G))[:columns]]
                 lines.append(_line(features, source, query, nearest))
     return sheet(lines)

@@ -120,7 +120,7 @@ def test_listing_shows_table_9(capsys, tmp_path):
         (["--loss.threshold", "1.2"], "loss.threshold must be in [0, 1]"),
         (["--loss.temperature", "0"], "loss.temperature must be positive"),
         (["--data.labels", "7"], "data.labels: 7 labels do not divide among 10 classes"),
-        (["--data.labels", "50"], "class 0 has 4 images, 5 are asked for"),
+        (["--data.labels", "50"], "class 0 has 4 images, but 5 are needed"),
         (["--data.unlabelled_batch", "500"], "500 is more than the 40 unlabelled images"),
         (["--data.steps_per_epoch", "0"], "data.steps_per_epoch must be in [1,"),
         (["--data.image_size", "-1"], "data.image_size must be in [4, 4096], got -1"),

@@ -183,7 +183,7 @@ def test_the_split_follows_the_runs_seed_unless_told_otherwise(class_folders):
         ({"unlabelled_root": "/nowhere"}, "no folder /nowhere"),
         ({"unlabelled_batch": 41}, "41 is more than the 40 unlabelled images"),
         ({"dataset": "cifar11"}, r"data\.dataset must be one of"),
-        ({"label_file": "/nowhere.txt"}, "no file /nowhere.txt"),
+        ({"label_file": "/nowhere.txt"}, "nowhere.txt not found"),
     ],
 )
 def test_mistakes(change, message, class_folders):
