@@ -54,7 +54,10 @@ class Command:
         Raises:
             UserError: see :func:`engine.parser.parse`.
         """
-        return parse(self.options, sys.argv[1:] if arguments is None else arguments, self.parser())
+        words, parser = sys.argv[1:] if arguments is None else arguments, self.parser()
+        if "--print_completion" in words:  # a shell completes one word: an alias of the module's name
+            parser.prog = self.prog.removeprefix("python -m ")
+        return parse(self.options, words, parser)
 
     def parser(self) -> Parser:
         """Build the parser."""

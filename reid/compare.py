@@ -1,8 +1,8 @@
 """Test whether two re-ID runs, or feature files, differ on the same queries.
 
-ONE and OTHER are run folders or checkpoints of reid.train, or .npz files as reid.evaluate takes them. Differences
-with 95 % intervals and p-values come from a paired bootstrap over identities. Numbers go to stdout as JSON, a
-table to stderr.
+ONE and OTHER are run folders or checkpoints of reid.train, or .npz files in the format of reid.evaluate. A paired
+bootstrap over identities gives differences with 95 % intervals and p-values. The numbers are printed to stdout as
+JSON and to stderr as a table.
 """
 
 import sys
@@ -15,11 +15,11 @@ from reid.config import Evaluation
 
 @dataclass(frozen=True)
 class CompareOptions(Evaluation):
-    """Test two re-identification runs or feature files against one another.
+    """Test whether two re-identification runs or feature files differ on the same queries.
 
     Attributes:
-        one: run, checkpoint or .npz.
-        other: run, checkpoint or .npz with the same queries and gallery.
+        one: first run folder, checkpoint or .npz of features.
+        other: second run folder, checkpoint or .npz of features, with the same queries and gallery.
     """
 
     one: str = positional()

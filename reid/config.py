@@ -1,4 +1,4 @@
-"""Options of the re-ID commands. Imports nothing heavy, so that ``--help`` answers at once."""
+"""Options of the re-ID commands. Imports nothing heavy, so that ``--help`` is fast."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +15,15 @@ class Data:
     """Images and batches.
 
     Attributes:
-        dataset: demo, market1501, dukemtmc (its file names), msmt17, folder or csv.
-        root: folder of the data set, or the CSV file; the demo set needs none.
+        dataset: data set: demo, market1501, dukemtmc (any set with its file names), msmt17, folder or csv.
+        root: folder of the data set, or the CSV file; optional for the demo set.
         height: height of the network's input, pixels.
         width: width of the network's input, pixels.
         padding: width of the black border before the random crop, pixels.
         hflip: probability of a horizontal flip.
-        identities: number of people per batch over all processes, P.
-        images: number of images of each person in a batch, K.
-        eval_batch_size: images per evaluation batch.
+        identities: number of people per batch over all processes (P).
+        images: number of images of each person in a batch (K).
+        eval_batch_size: number of images per evaluation batch.
         workers: number of data-loading processes.
     """
 
@@ -45,11 +45,11 @@ class Model:
 
     Attributes:
         name: name of a timm ResNet.
-        weights: checkpoint or run of pretrain.train, of timm or of torchvision (.pth, .safetensors) from which
-            the backbone starts; timm downloads timm's own, "" starts from random weights.
+        weights: initial weights of the backbone: run or checkpoint of pretrain.train, or .pth or .safetensors file
+            of timm or torchvision; "timm" downloads timm's weights, "" uses random weights.
         last_stride: stride of the last stage, 1 or 2.
-        neck: put a BatchNorm between the feature of the triplet loss and the classifier (BNNeck).
-        stem_relu: keep the stem's ReLU, which the released strong baseline leaves out by mistake.
+        neck: insert a BatchNorm (BNNeck) between the feature of the triplet loss and the classifier.
+        stem_relu: keep the stem's ReLU, which the released strong baseline omits by mistake.
     """
 
     name: str = "resnet50"
@@ -84,7 +84,7 @@ class Config(TrainingConfig):
         data: images and batches.
         model: network.
         loss: losses.
-        augment: Random Erasing, guided by saliency or plain; op "none" turns it off.
+        augment: Random Erasing, saliency-guided or plain; op "none" turns it off.
     """
 
     data: Data = field(default_factory=Data)
@@ -95,20 +95,20 @@ class Config(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How features are compared and what is reported.
+    """Comparison of features, and the metrics to report.
 
     Attributes:
         metric: distance between features.
-        rerank: re-rank by k-reciprocal neighbours (Zhong et al., on squared distances).
-        k1: number of neighbours that re-ranking considers as reciprocal.
+        rerank: re-rank by k-reciprocal neighbours (Zhong et al., with squared distances).
+        k1: number of nearest neighbours that re-ranking tests for reciprocity.
         k2: number of neighbours over which re-ranking averages the encoding.
         rerank_weight: weight of the original distance in re-ranking (lambda), in [0, 1].
-        expand: number of gallery images that query expansion averages; 0 turns it off.
-        expand_alpha: exponent of the weights of query expansion.
-        resamples: number of bootstrap samples of the 95 % intervals; 0 omits the intervals.
-        single_shot: number of repetitions of the single-gallery-shot CMC; 0 omits it.
-        thresholds: also report TPR at fixed FPR, EER and the thresholds for them.
-        seed: seed of the bootstrap and single-shot draws.
+        expand: number of gallery images averaged into each query (query expansion); 0 turns it off.
+        expand_alpha: exponent of the similarity weights in query expansion; 0 gives equal weights.
+        resamples: number of bootstrap samples for the 95 % intervals; 0 omits the intervals.
+        single_shot: number of repeats of the single-gallery-shot CMC; 0 omits it.
+        thresholds: also report TPR at fixed FPRs, EER and the corresponding similarity thresholds.
+        seed: random seed of the bootstrap and single-shot draws.
     """
 
     metric: Literal["cosine", "euclidean"] = "cosine"
@@ -126,13 +126,13 @@ class Protocol:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """How a trained network embeds images.
+    """Embedding of images by a trained network.
 
     Attributes:
-        flip: add the features of the mirrored images.
-        batch_size: images per batch.
+        flip: add the features of the mirrored image to those of each image.
+        batch_size: number of images per batch.
         workers: number of data-loading processes.
-        device: device to run on; auto takes a GPU where there is one.
+        device: device to run on; auto uses a GPU if one is available.
     """
 
     flip: bool = False
@@ -143,13 +143,13 @@ class Embedding:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Protocol, Embedding):
-    """What to evaluate, and where the numbers go.
+    """What to evaluate, and where to write the numbers.
 
     Attributes:
-        dataset: data set to evaluate on; "" takes the one of the training.
-        root: folder of the data; "" takes the one of the training.
-        multi_query: average each query with the photographs of gt_bbox by its camera.
-        json_file: file that also receives the numbers; "" writes none.
+        dataset: data set to evaluate on; "" uses the training data set.
+        root: folder of the data set, or the CSV file; "" uses the one from training.
+        multi_query: represent each query by the average of its gt_bbox photographs from the same camera.
+        json_file: JSON file to write the numbers to, besides stdout; "" writes none.
     """
 
     dataset: str = ""

@@ -1,4 +1,4 @@
-"""Check a re-ID data set: counts beside the published ones, and why queries have no positive."""
+"""Check a re-ID data set: compare its counts with the published ones and explain queries without a positive."""
 
 import sys
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from engine.parser import positional
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Compare a data set with the published counts, and say why a query has no positive; exit code 1 for problems.
+    """Compare counts with the published ones and explain queries without a positive; exit code 1 for problems.
 
     Attributes:
-        root: folder of the data set, or CSV file.
-        dataset: layout of the data set; "" recognises it.
+        root: folder of the data set, or the CSV file.
+        dataset: layout of the data set; "" detects it.
         decode: also decode every image.
     """
 

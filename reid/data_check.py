@@ -1,4 +1,4 @@
-"""What a re-ID data set holds, how that compares with the published counts, and what is wrong with it."""
+"""Contents of a re-ID data set, their comparison with the published counts, and problems found."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,13 +21,13 @@ PUBLISHED = {
 
 
 def check(options: CheckOptions) -> int:
-    """Print counts and problems; the work of ``python -m reid.data check``.
+    """Print counts and problems; implements ``python -m reid.data check``.
 
     Returns:
-        1 where there is a problem, else 0.
+        1 if there is a problem, else 0.
 
     Raises:
-        UserError: no such data set.
+        UserError: the data set is not found or cannot be read.
     """
     dataset = options.dataset or guess(Path(options.root).expanduser())
     report = inspect(open_source(Data(dataset=dataset, root=options.root)), dataset, decode=options.decode)
@@ -36,7 +36,7 @@ def check(options: CheckOptions) -> int:
 
 
 def inspect(source: ReidSet, dataset: str, *, decode: bool = False) -> DataReport:
-    """Look a data set through.
+    """Inspect a data set.
 
     Args:
         source: the data set.
@@ -57,7 +57,7 @@ def inspect(source: ReidSet, dataset: str, *, decode: bool = False) -> DataRepor
             line += " (as published)" if same else f" (published: {published[index][0]} of {published[index][1]})"
         contents.append(line)
     distractors = sum(photo.person == DISTRACTOR for photo in source.gallery)
-    contents.append(f"{distractors} distractors stay in the gallery, {source.junk} junk images (-1) were left out")
+    contents.append(f"{distractors} distractors stay in the gallery; {source.junk} junk images (-1) were left out")
     if decode:
         problems += _unreadable([photo for part in source[:3] for photo in part])
     return DataReport(contents, problems)
@@ -69,26 +69,26 @@ def _problems(source: ReidSet) -> Iterator[str]:
         yield f"{len(missing)} images are missing, e.g. {missing[0]}"
     both = {p.person for p in source.train} & {p.person for p in (*source.query, *source.gallery)} - {DISTRACTOR}
     if both:
-        yield f"{len(both)} identities are in training and test, e.g. {min(both)}: the test would be too easy"
+        yield f"{len(both)} identities are in both training and test, e.g. {min(both)}: the test would be too easy"
     yield from why_no_positive(source)
     twice = [
         path for path, n in Counter(p.path.resolve() for p in (*source.query, *source.gallery)).items() if n > 1
     ]
     if twice:
-        yield f"{len(twice)} images are both query and gallery, or listed twice, e.g. {twice[0]}"
+        yield f"{len(twice)} images are in both query and gallery, or listed twice, e.g. {twice[0]}"
     alone = [person for person, n in Counter(p.person for p in source.train).items() if n < 2]
     if len(alone) == len(source.people):
-        yield "every training identity has one image only: the triplet loss has no positives"
+        yield "every training identity has only one image: the triplet loss has no positives"
 
 
 def why_no_positive(source: ReidSet) -> list[str]:
-    """Say for the queries without a positive what is missing.
+    """Explain why queries have no positive.
 
     Args:
         source: the data set.
 
     Returns:
-        A sentence for each reason; none when every query has a positive.
+        One sentence for each reason; empty when every query has a positive.
 
     Source: Market-1501's protocol: same identity, another camera.
     """
@@ -99,11 +99,13 @@ def why_no_positive(source: ReidSet) -> list[str]:
     same = [p for p in source.query if source.has_cameras and cameras.get(p.person) == {p.camera}]
     reasons = []
     if absent:
-        reasons.append(f"{len(absent)} queries: their identity is not in the gallery, e.g. {absent[0].path.name}")
+        reasons.append(
+            f"{len(absent)} queries have no image of their identity in the gallery, e.g. {absent[0].path.name}"
+        )
     if same:
         reasons.append(
-            f"{len(same)} queries: the gallery has their identity from their own camera only, e.g. "
-            f"{same[0].path.name}; without usable cameras leave them out (a CSV without the column camera)"
+            f"{len(same)} queries have gallery images of their identity only from their own camera, e.g. "
+            f"{same[0].path.name}; if the cameras are unknown, use a CSV without the column camera"
         )
     return reasons
 

@@ -1,4 +1,4 @@
-"""Photos -> features: a network's, and those of a whole data set."""
+"""Embed photos, or the query and gallery of a whole data set, with a network."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -26,17 +26,17 @@ def embed(
     """Embed photos in order.
 
     Args:
-        model: a ReidModel; left in the mode it came in.
-        photos: files.
-        data: input size and batch.
-        accelerator: devices.
+        model: a ReidModel; its training or evaluation mode is restored.
+        photos: photos to embed.
+        data: input size and batch size.
+        accelerator: device and precision.
         flip: add the feature of the mirrored image.
 
     Returns:
         features_ND: float32 on the CPU, rows of length 1.
 
     Raises:
-        UserError: an image that cannot be read, or features that are not finite.
+        UserError: an image cannot be read, or features are not finite.
 
     Source: Luo et al., CVPRW 2019 (feature after the neck, cosine).
     """
@@ -56,7 +56,9 @@ def embed(
     features_ND = torch.cat(features).cpu()
     wrong = int((~features_ND.isfinite()).any(1).sum())
     if wrong:
-        raise UserError(f"{wrong} of {len(photos)} features are not finite: the network's weights are damaged")
+        raise UserError(
+            f"{wrong} of {len(photos)} features are not finite: the network's weights are probably damaged"
+        )
     return features_ND
 
 
@@ -69,18 +71,18 @@ def embed_source(
     flip: bool = False,
     multi_query: bool = False,
 ) -> Features:
-    """Embed query and gallery of a data set.
+    """Embed the query and gallery images of a data set.
 
     Args:
         model: a ReidModel.
         source: the data set.
-        data: input size and batch.
-        accelerator: devices.
+        data: input size and batch size.
+        accelerator: device and precision.
         flip: add the features of the mirrored images.
-        multi_query: average each query with the photographs of ``gt_bbox`` by its camera.
+        multi_query: represent each query by the average of its ``gt_bbox`` photographs from the same camera.
 
     Raises:
-        UserError: multi_query, and the data set has no such photographs.
+        UserError: multi_query is set, but the data set has no such photographs.
 
     Source: see :func:`embed` and :func:`reid.evaluation.expansion.pool_queries`.
     """
@@ -98,5 +100,5 @@ def embed_source(
 
 
 def numbers(photos: Sequence[Photo], name: str) -> Ints:
-    """Give one attribute of all photos as int64."""
+    """Return one attribute of all photos as int64."""
     return np.array([getattr(photo, name) for photo in photos], np.int64)

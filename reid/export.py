@@ -1,7 +1,7 @@
-"""Export the embedding network to ONNX, compared with torch in ONNX Runtime before it is written.
+"""Export the embedding network to ONNX, after comparing ONNX Runtime with torch.
 
-Input ``images``: float32 B x 3 x H x W, normalised with ImageNet's mean and standard deviation. Output
-``features``: B x D, rows of length 1.
+The input ``images`` is float32 B x 3 x H x W, normalised with ImageNet's mean and standard deviation. The output
+``features`` is B x D with rows of length 1.
 """
 
 import sys
@@ -13,10 +13,10 @@ from engine.parser import positional
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Export a re-identification network.
+    """Export a re-identification network to ONNX.
 
     Attributes:
-        checkpoint: .pth of reid.train, or its run folder (then last.pth).
+        checkpoint: .pth of reid.train, or its run folder (uses last.pth).
         out: .onnx file to write.
     """
 

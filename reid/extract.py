@@ -1,4 +1,4 @@
-"""Extract the features of any folder of cropped people into an .npz."""
+"""Extract the features of all person crops in a folder to an .npz."""
 
 import sys
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from reid.config import Embedding
 
 @dataclass(frozen=True)
 class ExtractOptions(Embedding):
-    """Embed the photographs of a folder.
+    """Embed the photographs in a folder.
 
     Attributes:
-        checkpoint: .pth of reid.train, or its run folder (then last.pth).
-        folder: folder of cropped people, searched for images at any depth.
-        out: .npz to write; holds features (N x D, rows of length 1) and paths.
+        checkpoint: .pth of reid.train, or its run folder (uses last.pth).
+        folder: folder of person crops, searched recursively.
+        out: .npz file to write, with features (N x D, rows of length 1) and paths.
     """
 
     checkpoint: str = positional()

@@ -1,4 +1,4 @@
-"""Features of any folder of cropped people."""
+"""Extract the features of the person crops in a folder."""
 
 import hashlib
 import os
@@ -21,30 +21,30 @@ from reid.trained import TrainedReid, data_options, load_trained
 
 
 def photographs(place: Path) -> list[Path]:
-    """List the images of a folder at any depth, or the one image.
+    """List the images of a folder at any depth, or the single image given.
 
     Raises:
-        UserError: no such place, or nothing in it.
+        UserError: the path does not exist, cannot be read, or contains no images.
     """
     if place.is_file():
         return [place]
     if not place.is_dir():
         raise UserError(f"{place} not found")
     if not os.access(place, os.R_OK | os.X_OK):
-        raise UserError(f"{place} cannot be read: no permission")
+        raise UserError(f"{place} cannot be read: permission denied")
     paths = sorted(path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise UserError(f"{place} holds no images")
+        raise UserError(f"{place} contains no images")
     return paths
 
 
 def embed_paths(trained: TrainedReid, paths: Sequence[Path], options: Embedding) -> Tensor:
-    """Embed photographs by their paths.
+    """Embed photographs from their paths.
 
     Args:
         trained: the network.
-        paths: of images.
-        options: how to embed.
+        paths: paths of the images.
+        options: embedding options.
 
     Returns:
         features_ND: float32 on the CPU, rows of length 1.
@@ -58,7 +58,7 @@ def embed_paths(trained: TrainedReid, paths: Sequence[Path], options: Embedding)
 
 
 def fingerprint(trained: TrainedReid) -> Any:
-    """Tell networks apart by the bytes of their weights: a string array without dimensions."""
+    """Return a hash of the weights that identifies a network, as a zero-dimensional string array."""
     digest = hashlib.sha256()
     for name, tensor in sorted(trained.model.backbone.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
@@ -69,7 +69,7 @@ def extract(options: ExtractOptions) -> None:
     """Embed a folder and write the features.
 
     Raises:
-        UserError: no images, one that cannot be read, or an output that is no .npz.
+        UserError: there are no images, an image cannot be read, or the output is not an .npz file.
     """
     out = Path(options.out)
     if out.suffix != ".npz":

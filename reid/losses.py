@@ -9,13 +9,13 @@ def batch_hard_triplet(features_BD: Tensor, labels_B: Tensor, margin: float = 0.
     """Push each image's farthest positive below its nearest negative.
 
     Args:
-        features_BD: not normalised.
-        labels_B: int64 identities; any number of images each.
-        margin: in Euclidean distance.
+        features_BD: features, not normalised.
+        labels_B: int64 identities, with any number of images each.
+        margin: margin in Euclidean distance.
 
     Returns:
-        Mean over the images of max(0, d(positive) - d(negative) + margin); an image whose batch holds no
-        other of its identity has its own distance 0 as positive.
+        Mean over the images of max(0, d(positive) - d(negative) + margin); an image without another
+        of its identity in the batch uses its distance 0 to itself as positive.
 
     Raises:
         ValueError: all images are of one identity.
@@ -36,9 +36,9 @@ def centre_loss(features_BD: Tensor, labels_B: Tensor, centres_KD: Tensor) -> Te
     """Pull features towards the centre of their identity.
 
     Args:
-        features_BD: before the neck.
+        features_BD: features before the neck.
         labels_B: int64 identities.
-        centres_KD: learned.
+        centres_KD: learned centres.
 
     Returns:
         Mean over the images of the squared distance to their centre.

@@ -12,7 +12,7 @@ from engine.errors import UserError, nearest, one_line
 from networks.weights import load
 from reid.config import Config, Model
 
-TIMM = "timm"  # model.weights: those that timm downloads
+TIMM = "timm"  # value of model.weights for the weights that timm downloads
 
 
 class ReidModel(nn.Module):
@@ -22,12 +22,12 @@ class ReidModel(nn.Module):
         backbone: images -> pooled features_BD.
         features: D.
         num_classes: K identities of the training set.
-        neck: False sends the pooled feature straight to the classifier.
-        centres: keep a centre per identity for the centre loss.
+        neck: insert the BatchNorm; False passes the pooled feature directly to the classifier.
+        centres: learn a centre per identity for the centre loss.
 
     Source: Luo et al., CVPRW 2019 (BNNeck); michuanhaohao/reid-strong-baseline modeling/baseline.py.
-    Differs from the paper: the released code of the strong baseline lacks the stem's ReLU; here it is there unless
-        ``model.stem_relu`` is false.
+    Differs from the paper: the released code of the strong baseline lacks the stem's ReLU; here it is present
+        unless ``model.stem_relu`` is false.
     """
 
     def __init__(
@@ -44,25 +44,25 @@ class ReidModel(nn.Module):
         self.centres = nn.Parameter(torch.randn(num_classes, features)) if centres else None
 
     def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the pooled features_BD of the metric losses and the logits_BK."""
+        """Return the pooled features_BD for the metric losses, and the logits_BK."""
         features_BD = self.backbone(images_BCHW)
         return features_BD, self.classifier(self.neck(features_BD))
 
     def logits(self, images_BCHW: Tensor) -> Tensor:
-        """Classify: what the saliency differentiates."""
+        """Return the logits, from which the saliency is derived."""
         logits_BK: Tensor = self(images_BCHW)[1]
         return logits_BK
 
     def embed(self, images_BCHW: Tensor) -> Tensor:
-        """Return what is compared at test time: the feature after the neck, of length 1."""
+        """Return the features compared at test time: those after the neck, scaled to length 1."""
         return nn.functional.normalize(self.neck(self.backbone(images_BCHW)))
 
 
 def build_model(config: Config, num_classes: int) -> ReidModel:
-    """Make the network of a config.
+    """Build the network of a config.
 
     Raises:
-        UserError: unknown model, one without four ResNet stages, or weights that do not fit.
+        UserError: the model is unknown or lacks the four ResNet stages, or the weights do not fit.
 
     Source: see :class:`ReidModel`.
     """
@@ -74,10 +74,10 @@ def build_model(config: Config, num_classes: int) -> ReidModel:
 
 
 def create_backbone(model: Model) -> Any:
-    """Make the timm network without classifier and with the stride of its last stage set.
+    """Build the timm network without a classifier and with the configured stride of its last stage.
 
     Raises:
-        UserError: unknown model, or one that is not a ResNet.
+        UserError: the model is unknown or not a ResNet.
 
     Source: timm; Sun et al., ECCV 2018 (last stride 1).
     """
@@ -85,7 +85,7 @@ def create_backbone(model: Model) -> Any:
         raise UserError(f"model.name: unknown model {model.name!r}{nearest(model.name, timm.list_models())}")
     backbone = _from_timm(model)
     if not hasattr(backbone, "layer4"):
-        raise UserError(f"model.name: {model.name} is not a ResNet: it has no stage called layer4")
+        raise UserError(f"model.name: {model.name} is not a ResNet: it has no stage named layer4")
     if not model.stem_relu:
         backbone.act1 = nn.Identity()
     if model.last_stride == 1:
@@ -99,7 +99,7 @@ def _from_timm(model: Model) -> Any:
     pretrained = model.weights == TIMM
     try:
         return timm.create_model(model.name, pretrained=pretrained, num_classes=0)
-    except (OSError, RuntimeError) as error:  # no network, or no such weights
+    except (OSError, RuntimeError) as error:  # no internet connection, or no such weights
         if not pretrained:
             raise
         raise UserError(
@@ -108,7 +108,7 @@ def _from_timm(model: Model) -> Any:
 
 
 def _load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Fill a backbone from any checkpoint; a classifier in it is left out."""
+    """Load a backbone from any checkpoint, ignoring a classifier in it."""
     with_classifier = {*backbone.state_dict().keys(), "fc.weight", "fc.bias"}
     state = load(path, any_options=True, like=with_classifier).state
     load_weights(backbone, {k: v for k, v in state.items() if not k.startswith("fc.")}, path)

@@ -1,4 +1,4 @@
-"""The embedding network as an ONNX file."""
+"""Export the embedding network to an ONNX file."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ LARGEST_DIFFERENCE = 1e-4  # features have length 1
 
 
 class EmbeddingNetwork(nn.Module):
-    """Images in, features of length 1 out."""
+    """Map images to features of length 1."""
 
     def __init__(self, network: ReidModel) -> None:
         super().__init__()
@@ -28,13 +28,14 @@ class EmbeddingNetwork(nn.Module):
 
 
 def export(options: ExportOptions) -> Path:
-    """Write the file and print its name.
+    """Write the file and print its path.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
-        UserError: another suffix, not a checkpoint of reid.train, ONNX not installed, or its result differs.
+        UserError: the suffix is not .onnx, the checkpoint is not from reid.train, ONNX is not installed, or the
+            outputs of ONNX and torch differ.
 
     Source: torch.onnx.
     """

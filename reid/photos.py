@@ -1,4 +1,4 @@
-"""Photographs for the network, as uint8 tensors."""
+"""Load photographs as uint8 tensors for the network."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from reid.sources import Photo
 
 
 class Photos:
-    """Photos as (uint8 3 x H x W, label), a map-style data set.
+    """Map-style data set of photos as (uint8 3 x H x W, label).
 
     Args:
-        photos: in order.
-        labels: one per photo.
+        photos: photos in order.
+        labels: one label per photo.
         transform: PIL image -> uint8 tensor.
     """
 
@@ -31,7 +31,7 @@ class Photos:
 
 
 def train_transform(data: Data) -> Callable[[Any], Tensor]:
-    """Resize, flip, pad with black and crop. Erasing follows on the device, after normalisation.
+    """Resize, flip, pad with black and crop; erasing follows on the device after normalisation.
 
     Source: michuanhaohao/reid-strong-baseline data/transforms/build.py.
     """

@@ -29,22 +29,26 @@ def _gallery(trained: TrainedReid, options: SearchOptions) -> tuple[Tensor, list
         raise UserError(f"gallery: {place} was not written by reid.extract: {one_line(error)}") from error
     whole = features.ndim == 2 and features.dtype == np.float32 and names.shape == features.shape[:1]
     if not whole or not len(names) or not np.isfinite(features).all():
-        raise UserError(f"gallery: {place} is damaged: {features.dtype} {features.shape}, {names.shape} paths")
+        raise UserError(
+            f"gallery: {place} is damaged: features {features.dtype} {features.shape}, paths {names.shape}"
+        )
     if str(network) != str(fingerprint(trained)):
-        raise UserError(f"gallery: {place} holds features of another network: run reid.extract with this one")
+        raise UserError(f"gallery: {place} has features of another network: run reid.extract with this checkpoint")
     if bool(flip) != options.flip:
-        raise UserError(f"gallery: {place} was extracted with --flip {str(bool(flip)).lower()}: use the same here")
+        raise UserError(
+            f"gallery: {place} was extracted with --flip {str(bool(flip)).lower()}: use the same option here"
+        )
     return torch.from_numpy(features), [Path(str(name)) for name in names]
 
 
 def search(options: SearchOptions) -> list[dict[str, Any]]:
-    """Rank the gallery for every query; print, write and draw.
+    """Rank the gallery for every query; print, write and draw the result.
 
     Returns:
-        One dict a query: query, and matches of path and similarity, best first.
+        One dict per query: query, and matches with path and similarity, best first.
 
     Raises:
-        UserError: no images, features of another network, or top below 1.
+        UserError: there are no images, the features are of another network, or an option is out of range.
     """
     check_ranges(options, top=(1, None), batch_size=(1, None), workers=(0, None), threshold=(-1, None))
     check_targets(options.json_file, options.picture, inputs=(options.query, options.gallery))

@@ -15,23 +15,23 @@ def identity_batches(
 ) -> BatchPlan:
     """Plan epochs of P x K batches.
 
-    Each identity's images are shuffled and cut into groups of K (an identity with fewer is drawn from with
-    replacement; a remainder sits this epoch out). Batches take groups of P random identities until fewer
-    than P identities have groups left.
+    Each identity's images are shuffled and split into groups of K; an identity with fewer images is sampled with
+    replacement, and a remainder is not used in this epoch. Batches combine groups of P random identities until
+    fewer than P identities have groups left.
 
     Args:
         labels: identity of each sample.
-        identities: P, over all processes.
-        images: K.
-        seed: of the run.
-        rank: of this process.
-        processes: how many share each batch; each gets P / processes identities.
+        identities: identities per batch over all processes, P.
+        images: images per identity, K.
+        seed: seed of the run.
+        rank: rank of this process.
+        processes: number of processes that share each batch; each gets P / processes identities.
 
     Returns:
         The plan; epochs differ in order and, slightly, in length.
 
     Raises:
-        UserError: fewer than P identities, or P is not a multiple of the number of processes.
+        UserError: there are fewer than P identities, or P is not a multiple of the number of processes.
 
     Source: michuanhaohao/reid-strong-baseline data/samplers/triplet_sampler.py.
     """
@@ -39,9 +39,13 @@ def identity_batches(
     for index, label in enumerate(labels):
         members[label].append(index)
     if identities > len(members) or min(identities, images) < 1:
-        raise UserError(f"batches of {identities} identities need as many in the set, it has {len(members)}")
+        raise UserError(
+            f"data.identities must be in [1, {len(members)}], the training set's identities, got {identities}"
+        )
     if identities % processes:
-        raise UserError(f"{identities} identities per batch do not divide among {processes} processes")
+        raise UserError(
+            f"data.identities must be a multiple of the number of processes, {processes}, got {identities}"
+        )
 
     def plan(epoch: int) -> list[list[int]]:
         draws = generator(seed, "identities", epoch)

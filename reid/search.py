@@ -1,6 +1,6 @@
-"""Find the photographs of a gallery that look like a query.
+"""Find the photographs in a gallery that are most similar to a query.
 
-QUERY is a photograph or a folder of them; GALLERY a folder, or an .npz of ``python -m reid.extract``.
+QUERY is a photograph or a folder of photographs; GALLERY is a folder or an .npz of ``python -m reid.extract``.
 """
 
 import sys
@@ -13,16 +13,16 @@ from reid.config import Embedding
 
 @dataclass(frozen=True)
 class SearchOptions(Embedding):
-    """Rank a gallery for query photographs.
+    """Rank a gallery by similarity to query photographs.
 
     Attributes:
-        checkpoint: .pth of reid.train, or its run folder (then last.pth).
-        query: photograph, or folder of photographs.
-        gallery: folder of photographs, or an .npz that reid.extract wrote with the same network.
-        top: number of photographs to list for each query.
+        checkpoint: .pth of reid.train, or its run folder (uses last.pth).
+        query: photograph or folder of photographs.
+        gallery: photograph, folder of photographs, or .npz written by reid.extract with the same network.
+        top: maximum number of photographs to list for each query.
         threshold: smallest cosine similarity to list, in [-1, 1]; -1 lists all.
-        json_file: file that also receives the lists; "" writes none.
-        picture: .png or .jpg that receives the lists as pictures; "" draws none.
+        json_file: JSON file to write the lists to, besides stdout; "" writes none.
+        picture: .png or .jpg file to draw the lists to; "" draws none.
     """
 
     checkpoint: str = positional()

@@ -1,4 +1,4 @@
-"""Where photographs come from: Market-1501, DukeMTMC-style and MSMT17 folders, class folders, CSV files."""
+"""Read data sets: Market-1501, DukeMTMC-style and MSMT17 folders, class folders and CSV files."""
 
 import csv
 import re
@@ -16,14 +16,14 @@ TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 PARTS = ("train", "query", "gallery")
 JUNK, DISTRACTOR = -1, 0
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-# name -> (what it looks like, pattern with person and camera)
+# example of a file name, pattern with person and camera
 _MARKET = ("0002_c1s1_000451_03.jpg", re.compile(r"(-1|\d{4})_c(\d)s\d_\d{6}_\d{2}\.(?:jpg|png)(?:\.jpg)?"))
 _DUKE = ("0001_c2_f0046182.jpg", re.compile(r"(-1|\d{4})_c(\d+)_f?\d+\.(?:jpg|png)"))
 _MSMT = ("0000_000_01_0303morning_0008_0.jpg", re.compile(r"(\d{4})_\d{3}_(\d{2})_\w+\.jpg"))
 
 
 class Photo(NamedTuple):
-    """One cropped person: file, identity and camera (as in the file name)."""
+    """One person crop: file, identity and camera (as in the file name)."""
 
     path: Path
     person: int
@@ -35,10 +35,10 @@ class ReidSet(NamedTuple):
 
     Attributes:
         train: labelled photos.
-        query: photos to look for.
-        gallery: photos to look in, distractors (id 0) included, junk (id -1) left out.
-        people: ids of the training part, sorted; their index is the class label.
-        has_cameras: whether cameras are known; without them a query's own photos are not left out.
+        query: photos to search for.
+        gallery: photos to search, with distractors (id 0) but without junk (id -1).
+        people: ids of the training part, sorted; an id's index is its class label.
+        has_cameras: whether cameras are known; otherwise photos from a query's camera are not left out.
         junk: number of gallery photos that were left out.
         more: further photos of the queries (``gt_bbox``), for the multi-query protocol.
     """
@@ -56,10 +56,11 @@ def open_source(data: Data) -> ReidSet:
     """Read a data set.
 
     Args:
-        data: dataset and root.
+        data: options with dataset and root.
 
     Raises:
-        UserError: unknown data set, missing folder, foreign file names, no identity in both query and gallery.
+        UserError: the data set is unknown, a folder is missing, a file name does not match, or query and gallery have
+            no identity in common.
 
     Source: the readme files of the data sets.
     """
@@ -70,9 +71,7 @@ def open_source(data: Data) -> ReidSet:
         open_set = choose(OPENERS, data.dataset, "data.dataset")
     source = open_set(root)
     if not {photo.person for photo in source.query} & {photo.person for photo in source.gallery}:
-        raise UserError(
-            f"data.root: no identity of the query part of {root} is in its gallery: nothing can be found"
-        )
+        raise UserError(f"data.root: query and gallery of {root} have no identity in common: check the identities")
     return source
 
 
@@ -84,7 +83,7 @@ def assemble(
     has_cameras: bool = True,
     more: Iterable[Photo] = (),
 ) -> ReidSet:
-    """Leave junk out and number the people.
+    """Remove junk and list the people.
 
     Source: Market-1501's readme (id -1 has zero influence); reid-strong-baseline data/datasets/market1501.py.
     """
@@ -98,35 +97,35 @@ def read_folder(folder: Path, looks: str, pattern: re.Pattern[str]) -> list[Phot
     """List the photos of one folder by name.
 
     Args:
-        folder: holding the images.
-        looks: an example of a name, for the message.
-        pattern: with the groups person and camera; the whole file name must fit, and only that is looked at.
+        folder: folder of the images.
+        looks: example of a file name, for the error message.
+        pattern: pattern of the whole file name, with the groups person and camera.
 
     Returns:
-        Photos in the order of their names.
+        Photos sorted by name.
 
     Raises:
-        UserError: the folder is missing or empty, or a picture is named otherwise.
+        UserError: the folder is missing or empty, or the name of an image does not match.
 
     Source: Market-1501's readme.
     """
     if not folder.is_dir():
-        raise UserError(f"data.root: no folder {folder.resolve()}; expected {TRAIN}/, {QUERY}/ and {GALLERY}/")
+        raise UserError(f"data.root: folder {folder.resolve()} not found; expected {TRAIN}/, {QUERY}/, {GALLERY}/")
     photos = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
         match = pattern.fullmatch(path.name)
         if match is None:
-            raise UserError(f"{path}: not a name such as {looks}; is it another data set's folder (data.dataset)?")
+            raise UserError(f"{path}: expected a file name such as {looks}; check data.dataset and the folder")
         photos.append(Photo(path, int(match[1]), int(match[2])))
     if not photos:
-        raise UserError(f"{folder} holds no images")
+        raise UserError(f"{folder} contains no images")
     return photos
 
 
 def market(root: Path) -> ReidSet:
-    """Read Market-1501: three folders, and ``gt_bbox`` where it is there.
+    """Read Market-1501: three folders, and ``gt_bbox`` if it exists.
 
     Source: Market-1501's readme.
     """
@@ -135,7 +134,7 @@ def market(root: Path) -> ReidSet:
 
 
 def duke(root: Path) -> ReidSet:
-    """Read folders with the names of DukeMTMC-reID; the data set itself was withdrawn by its authors.
+    """Read folders with the file names of DukeMTMC-reID; the data set itself was withdrawn by its authors.
 
     Source: the file names of DukeMTMC-reID.
     """
@@ -149,7 +148,7 @@ def msmt17(root: Path) -> ReidSet:
     """
     if not (root / "list_train.txt").is_file():
         raise UserError(
-            f"data.root: no {root.resolve()}/list_train.txt; expected MSMT17's lists, train/ and test/"
+            f"data.root: {root.resolve()}/list_train.txt not found; expected MSMT17's lists, train/ and test/"
         )
     lists = {"train": ("train", "val"), "query": ("query",), "gallery": ("gallery",)}
     parts = []
@@ -162,7 +161,7 @@ def msmt17(root: Path) -> ReidSet:
 
 def _msmt_list(path: Path, folder: Path) -> list[Photo]:
     if not path.is_file():
-        raise UserError(f"data.root: no {path}")
+        raise UserError(f"data.root: {path} not found")
     photos = []
     with _text(path) as file:
         lines = file.read().splitlines()
@@ -170,13 +169,13 @@ def _msmt_list(path: Path, folder: Path) -> list[Photo]:
         name, _, person = line.strip().rpartition(" ")
         match = _MSMT[1].fullmatch(Path(name).name)
         if match is None or not person.isdecimal():
-            raise UserError(f"{path}, line {number}: not like '0000/{_MSMT[0]} 0': {line!r}")
+            raise UserError(f"{path}, line {number}: expected e.g. '0000/{_MSMT[0]} 0', got {line!r}")
         photos.append(Photo(folder / name, int(person), int(match[2])))
     return photos
 
 
 def class_folders(root: Path) -> ReidSet:
-    """Read ``{train,query,gallery}/PERSON/IMAGE``, or ``PERSON/CAMERA/IMAGE`` where cameras are known.
+    """Read ``{train,query,gallery}/PERSON/IMAGE``, or ``PERSON/CAMERA/IMAGE`` if cameras are known.
 
     Source: the layout of torchvision's ImageFolder.
     """
@@ -184,7 +183,7 @@ def class_folders(root: Path) -> ReidSet:
     for part in PARTS:
         if not (root / part).is_dir():
             raise UserError(
-                f"data.root: no folder {(root / part).resolve()}; expected train/, query/ and gallery/"
+                f"data.root: folder {(root / part).resolve()} not found; expected train/, query/ and gallery/"
             )
         for path in sorted((root / part).rglob("*")):
             hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
@@ -192,34 +191,38 @@ def class_folders(root: Path) -> ReidSet:
                 rows.append((part, path, path.relative_to(root / part).parts[:-1]))
     depths = {len(folders) for *_, folders in rows}
     if not rows or not depths <= {1, 2} or len(depths) > 1:
-        raise UserError(f"data.root: {root} must hold PART/PERSON/IMAGE or PART/PERSON/CAMERA/IMAGE throughout")
+        raise UserError(
+            f"data.root: all images of {root} must be PART/PERSON/IMAGE, or all PART/PERSON/CAMERA/IMAGE"
+        )
     cameras = depths == {2}
     return _numbered([(part, path, f[0], f[1] if cameras else "") for part, path, f in rows], cameras)
 
 
 def csv_file(path: Path) -> ReidSet:
-    """Read a CSV with the columns ``part, path, person`` and, where known, ``camera``.
+    """Read a CSV with the columns ``part, path, person`` and, if known, ``camera``.
 
-    ``part`` is train, query or gallery; paths are relative to the file; persons and cameras are any text. A person
-    of -1 is junk.
+    ``part`` is train, query or gallery; paths are relative to the file; person and camera are arbitrary text. The
+    person -1 is junk.
 
-    Source: as open-metric-learning's data frames.
+    Source: similar to the data frames of open-metric-learning.
     """
     if not path.is_file():
-        raise UserError(f"data.root: no CSV file {path.resolve()}")
+        raise UserError(f"data.root: CSV file {path.resolve()} not found")
     with _text(path) as file:
         reader = csv.DictReader(file, strict=True)
         missing = [name for name in ("part", "path", "person") if name not in (reader.fieldnames or ())]
         if missing:
-            raise UserError(f"{path} has no column {missing[0]!r}: part, path, person and, where known, camera")
+            raise UserError(
+                f"{path} has no column {missing[0]!r}: part, path and person are required, camera is optional"
+            )
         cameras = "camera" in (reader.fieldnames or ())
         rows = []
         for number, row in enumerate(reader, 2):
             if None in row or None in row.values():
-                raise UserError(f"{path}, line {number}: has not as many fields as the first line")
+                raise UserError(f"{path}, line {number}: the number of fields differs from that of the header")
             if row["part"] not in PARTS or not row["path"] or not row["person"] or (cameras and not row["camera"]):
                 raise UserError(
-                    f"{path}, line {number}: part must be one of {', '.join(PARTS)}, and no field empty"
+                    f"{path}, line {number}: part must be one of {', '.join(PARTS)}, and no field may be empty"
                 )
             rows.append((row["part"], path.parent / row["path"], row["person"], row["camera"] if cameras else ""))
     return _numbered(rows, cameras)
@@ -227,7 +230,7 @@ def csv_file(path: Path) -> ReidSet:
 
 @contextmanager
 def _text(path: Path) -> Iterator[Any]:
-    """Open a UTF-8 text, with or without byte order mark; what is wrong with it is told with its name."""
+    """Open a UTF-8 text file with or without byte order mark; errors name the file."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             yield file
@@ -236,7 +239,7 @@ def _text(path: Path) -> Iterator[Any]:
 
 
 def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> ReidSet:
-    """Number people and cameras in the order of their names; ids start at 1, as 0 means distractor."""
+    """Number people and cameras in order of their names; ids start at 1, as 0 means distractor."""
     people = {name: i for i, name in enumerate(sorted({row[2] for row in rows} - {str(JUNK)}), 1)} | {
         str(JUNK): JUNK
     }
@@ -246,7 +249,7 @@ def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> Reid
     }
     for part, photos in parts.items():
         if not photos:
-            raise UserError(f"data.root: no image of the part {part!r}")
+            raise UserError(f"data.root: the part {part!r} has no images")
     return assemble(*parts.values(), has_cameras=has_cameras)
 
 
@@ -261,10 +264,10 @@ OPENERS: dict[str, Callable[[Path], ReidSet]] = {
 
 
 def guess(root: Path) -> str:
-    """Say which data set a folder or file looks like.
+    """Detect the layout of a data set from its folder or file.
 
     Raises:
-        UserError: like none.
+        UserError: the path does not exist, or its layout is unknown.
     """
     if root.suffix.lower() == ".csv":
         return "csv"
@@ -276,5 +279,5 @@ def guess(root: Path) -> str:
         names = [path.name for path in (root / TRAIN).iterdir() if path.suffix.lower() in SUFFIXES]
         return "dukemtmc" if any(_DUKE[1].fullmatch(name) for name in names) else "market1501"
     if not root.exists():
-        raise UserError(f"{root} does not exist")
-    raise UserError(f"{root} looks like none of {', '.join(OPENERS)}: give --dataset, or mend the folder")
+        raise UserError(f"{root} not found")
+    raise UserError(f"{root} has the layout of none of {', '.join(OPENERS)}: set --dataset or correct the folder")

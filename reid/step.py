@@ -1,4 +1,4 @@
-"""One training step: images -> selective erasing -> features and logits -> losses."""
+"""One training step: selective erasing, features and logits, losses."""
 
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -20,16 +20,16 @@ from reid.model import ReidModel
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A batch of uint8 images and labels in, the loss out.
+    """Compute the loss of a batch of uint8 images and labels.
 
     Attributes:
         model: images -> (features_BD, logits_BK).
-        centres_KD: of the centre loss, or None.
+        centres_KD: centres of the centre loss, or None.
         normalize: uint8 -> normalised floats.
-        operation: erasing, or None.
-        loss: weights and margins.
-        generator: for the erasing's draws, on the CPU, in the same state in every process.
-        share: of this process in the batch.
+        operation: the erasing, or None.
+        loss: weights and margins of the losses.
+        generator: CPU generator for the erasing, in the same state in every process.
+        share: this process's share of the batch.
 
     Source: Gong et al., CVPR 2021, Sec. 4.4; Luo et al., CVPRW 2019.
     """
@@ -43,7 +43,7 @@ class TrainStep:
     share: BatchShard
 
     def __call__(self, batch: Any) -> StepResult:
-        """Return loss, logs and image count."""
+        """Return the loss, logs and number of images."""
         images, labels_B = batch
         images_BCHW, logs = self._erase(self.normalize(images), labels_B)
         features_BD, logits_BK = self.model(images_BCHW)
@@ -80,7 +80,7 @@ def build_step(
     """Build the step of a config.
 
     Raises:
-        UserError: an operation that makes no sense here (mixing identities, pasting), or the early head.
+        UserError: the operation is not an erasing (it mixes identities or pastes), or the head is not the full one.
 
     Source: as :class:`TrainStep`.
     """

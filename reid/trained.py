@@ -12,13 +12,13 @@ TrainedReid = Trained[Config, ReidModel]
 
 
 def load_trained(checkpoint_or_run: str) -> TrainedReid:
-    """Rebuild a network, with the averaged weights where there are any.
+    """Rebuild a network, with the averaged weights if there are any.
 
     Args:
-        checkpoint_or_run: a .pth of reid.train, or its run folder (then last.pth).
+        checkpoint_or_run: .pth of reid.train, or its run folder (uses last.pth).
 
     Raises:
-        UserError: reid.train did not write the file, or it is damaged.
+        UserError: the file was not written by reid.train, or it is damaged.
     """
     return networks.trained.load_trained(
         checkpoint_or_run, "reid.train", Config, _build, epoch=int, input=str, state_dict=dict
@@ -33,14 +33,14 @@ def _build(content: dict[str, Any], config: Config) -> ReidModel:
 def data_options(
     trained: TrainedReid, *, root: str = "", dataset: str = "", batch_size: int = 128, workers: int = 2
 ) -> Data:
-    """Give the data options of a training, with another data set where one is named.
+    """Return the data options of the training, optionally with another data set.
 
     Args:
         trained: the network.
-        root: folder of the data; "" takes the one of the training.
-        dataset: name of the data set; "" takes the one of the training.
-        batch_size: images per batch.
-        workers: data-loading processes.
+        root: folder of the data set; "" uses the one from training.
+        dataset: name of the data set; "" uses the one from training.
+        batch_size: number of images per batch.
+        workers: number of data-loading processes.
     """
     own = trained.config.data
     root = root or ("" if dataset and dataset != own.dataset else own.root)

@@ -33,7 +33,7 @@ def train(config: Config) -> dict[str, Any]:
         The last row of metrics.jsonl.
 
     Raises:
-        UserError: anything in the config that cannot be done.
+        UserError: the config is invalid.
 
     Source: Gong et al., CVPR 2021, Sec. 4.4; Luo et al., CVPRW 2019.
     """
@@ -50,7 +50,7 @@ def train(config: Config) -> dict[str, Any]:
     model = build_model(config, len(source.people))
     extra = []
     if model.centres is not None:
-        # The published code divides the centres' gradient by the loss weight: the same as this rate.
+        # The published code divides the centres' gradient by the loss weight, which equals this learning rate.
         extra = [torch.optim.SGD([model.centres], config.loss.centre_lr / config.loss.centre)]
     own = [p for name, p in model.named_parameters() if name != "centres" and p.requires_grad]
     engine = build_engine(config, accelerator, model, len(loader), extra, own)
@@ -75,10 +75,10 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _check(config: Config) -> None:
-    """Refuse numbers out of range.
+    """Check that the options are within their ranges.
 
     Raises:
-        UserError: names the option.
+        UserError: an option is out of range.
     """
     check_ranges(config.data, "data.", height=(1, None), width=(1, None), padding=(0, None), hflip=(0, 1))
     check_ranges(config.data, "data.", identities=(2, None), images=(2, None))

@@ -1,1 +1,1 @@
-"""Features in, the numbers of the re-identification protocols out."""
+"""Compute the metrics of the re-identification protocols from features."""

@@ -1,4 +1,4 @@
-"""How sure is a number, and does one run beat another? By resampling identities, whose queries go together."""
+"""Confidence intervals and paired tests that resample identities, keeping the queries of each together."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from reid.evaluation.metrics import PerQuery
 
 
 def values_of(values: PerQuery) -> dict[str, Any]:
-    """Give each query's contribution to the metrics, in percent."""
+    """Return each query's contribution to the metrics, in percent."""
     return {
         "mAP": 100 * values.ap_V,
         "mAP_trapezoid": 100 * values.trapezoid_V,
@@ -19,7 +19,7 @@ def values_of(values: PerQuery) -> dict[str, Any]:
 
 
 def _resampled(values_V: Any, ids_V: Ints, draws_RI: Any) -> Any:
-    """Mean over the queries of every resample."""
+    """Average over the queries of every resample."""
     _, of_V = np.unique(ids_V, return_inverse=True)
     sums_I = np.bincount(of_V, values_V)
     counts_I = np.bincount(of_V)
@@ -41,7 +41,7 @@ def intervals(
         values: values of the valid queries.
         query_ids: identities of all queries.
         resamples: number of bootstrap samples.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
         Metric -> (low, high), percent.
@@ -63,13 +63,13 @@ def compare(
 
     Args:
         one: values of the first run.
-        other: of the second.
+        other: values of the second run.
         query_ids: identities of all queries.
         resamples: number of bootstrap samples.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
-        Metric -> difference (first - second, percentage points), low and high of its 95 % interval, and p: the
+        Metric -> difference (first - second, percentage points), low and high of its 95 % interval, and p, the
         two-sided share of resamples beyond zero, at least 1 / resamples.
 
     Raises:
@@ -78,7 +78,7 @@ def compare(
     Source: paired cluster bootstrap (Efron & Tibshirani, 1993).
     """
     if not np.array_equal(one.query_V, other.query_V):
-        raise ValueError("the two runs do not have the same valid queries: a paired test needs the same test set")
+        raise ValueError("the two runs do not have the same valid queries: evaluate both on the same test set")
     ids_V = query_ids[one.query_V]
     draws_RI = _draws(ids_V, resamples, seed)
     second, result = values_of(other), {}

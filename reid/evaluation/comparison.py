@@ -1,4 +1,4 @@
-"""The work of ``python -m reid.compare``: two runs or feature files on the same queries."""
+"""Implementation of ``python -m reid.compare``: test two runs or feature files on the same queries."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def compare_two(options: CompareOptions) -> dict[str, Any]:
         The numbers, as printed.
 
     Raises:
-        UserError: the two have different query or gallery labels.
+        UserError: the two inputs have different query or gallery labels.
 
     Source: see :func:`reid.evaluation.bootstrap.compare`.
     """
@@ -31,7 +31,7 @@ def compare_two(options: CompareOptions) -> dict[str, Any]:
     check_targets(options.json_file, inputs=(options.one, options.other))
     first, second = (open_features(options, path).features for path in (options.one, options.other))
     if not all(np.array_equal(a, b) for a, b in zip(first.labels, second.labels, strict=True)):
-        raise UserError("the two have different query or gallery labels: a paired test needs the same test set")
+        raise UserError("the query or gallery labels of the two inputs differ: evaluate both on the same test set")
     reports = [evaluate_features(features, protocol) for features in (first, second)]
     resamples = options.resamples or 2000
     differences = compare(

@@ -1,4 +1,4 @@
-"""More evidence for a query: its nearest gallery images, or further photographs by its camera."""
+"""Combine a query with its nearest gallery images, or with further photographs from its camera."""
 
 import numpy as np
 import torch
@@ -17,19 +17,21 @@ def expand_queries(
         query_QD: float32.
         gallery_GD: float32.
         count: number of neighbours.
-        alpha: neighbours weigh similarity ** alpha; 0 is the plain average.
-        chunk: queries at a time.
+        alpha: exponent; neighbours are weighted by similarity ** alpha, and 0 gives the plain average.
+        chunk: number of queries processed at a time.
 
     Returns:
         Q x D, rows of length 1.
 
     Raises:
-        ValueError: count outside 1..G, or a negative alpha.
+        ValueError: count is outside 1..G, or alpha is negative.
 
     Source: Chum et al., ICCV 2007; Radenovic et al., TPAMI 2019 (alpha).
     """
     if not 1 <= count <= len(gallery_GD) or alpha < 0:
-        raise ValueError(f"need 1 to {len(gallery_GD)} neighbours and alpha >= 0, got {count} and {alpha}")
+        raise ValueError(
+            f"query expansion needs 1 to {len(gallery_GD)} neighbours and alpha >= 0, got {count} and {alpha}"
+        )
     query_QD, gallery_GD = F.normalize(query_QD), F.normalize(gallery_GD)
     expanded = []
     for some_CD in query_QD.split(chunk):
@@ -42,7 +44,7 @@ def expand_queries(
 def pool_queries(
     query_QD: Tensor, query_ids: Ints, query_cams: Ints, more_MD: Tensor, more_ids: Ints, more_cams: Ints
 ) -> Tensor:
-    """Average each query with further photographs of its person by its camera (Market-1501's multi-query).
+    """Average further photographs of each query's person from its camera (Market-1501's multi-query).
 
     Args:
         query_QD: float32.
@@ -53,7 +55,7 @@ def pool_queries(
         more_cams: int64.
 
     Returns:
-        Q x D: the mean of the unit features of the same identity and camera; a query without any keeps its own.
+        Q x D: the mean of the unit features of the same identity and camera; a query without any is unchanged.
 
     Source: Zheng et al., ICCV 2015 (multiple queries, average pooling).
     """

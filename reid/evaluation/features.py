@@ -1,4 +1,4 @@
-"""Features with identities and cameras, of our networks or of any other toolbox."""
+"""Features with identities and cameras, from our networks or any other toolbox."""
 
 import zipfile
 from pathlib import Path
@@ -17,12 +17,12 @@ _PARTS = ("query", "gallery")
 
 
 class Labels(NamedTuple):
-    """Who is on the images and which camera took them. Q queries, G gallery images.
+    """Identity and camera of each image, for Q queries and G gallery images.
 
     Attributes:
         query_ids, gallery_ids: int64 identities.
-        query_cams, gallery_cams: int64 cameras. Without cameras: all queries 0, all of the gallery 1, so that no
-            image is left out.
+        query_cams, gallery_cams: int64 cameras; if unknown, 0 for all queries and 1 for the whole gallery, so that
+            no image is left out.
     """
 
     query_ids: Ints
@@ -32,13 +32,13 @@ class Labels(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What is ranked.
+    """Features to be ranked, with their labels.
 
     Attributes:
         query_QD, gallery_GD: float32.
-        labels: of both.
+        labels: identities and cameras of both.
         has_cameras: whether the cameras are known.
-        remarks: what was changed on reading.
+        remarks: remarks made when the features were read.
     """
 
     query_QD: Tensor
@@ -58,21 +58,23 @@ def make_features(
         gallery: G x D floats.
         query_ids: Q integers.
         gallery_ids: G integers.
-        query_cams: Q integers, or None when there are no cameras.
-        gallery_cams: G integers, or None.
+        query_cams: Q integers, or None if cameras are unknown.
+        gallery_cams: G integers, or None if cameras are unknown.
 
     Raises:
-        UserError: shapes that do not match, no images, no integers, NaN or infinity, one camera list without the
-            other.
+        UserError: shapes do not match, there are no images, labels are not integers, features are NaN or
+            infinite, or only one camera list is given.
     """
     remarks: list[str] = []
     query_QD, gallery_GD = (
         _floats(features, name, remarks) for features, name in zip((query, gallery), _PARTS, strict=True)
     )
     if query_QD.shape[1] != gallery_GD.shape[1]:
-        raise UserError(f"query features have {query_QD.shape[1]} columns, gallery features {gallery_GD.shape[1]}")
+        raise UserError(
+            f"query features have {query_QD.shape[1]} columns but gallery features have {gallery_GD.shape[1]}"
+        )
     if (query_cams is None) != (gallery_cams is None):
-        raise UserError("cameras must be given for query and gallery, or for neither")
+        raise UserError("cameras must be given for both query and gallery, or for neither")
     has_cameras = query_cams is not None
     cams = (query_cams, gallery_cams) if has_cameras else (np.zeros(len(query_QD)), np.ones(len(gallery_GD)))
     labels = (query_ids, gallery_ids, *cams)
@@ -90,9 +92,9 @@ def _floats(values: Any, name: str, remarks: list[str]) -> Tensor:
     if tensor.ndim != 2 or 0 in tensor.shape or not tensor.is_floating_point():
         raise UserError(f"{name}_features must be a matrix of floats, got {tuple(tensor.shape)} of {tensor.dtype}")
     if tensor.dtype == torch.float64 and bool((tensor.abs() > 3e38).any()):
-        raise UserError(f"{name}_features: some values are beyond float32: scale them down")
+        raise UserError(f"{name}_features: some values are beyond float32: scale the features down")
     if tensor.dtype in (torch.float16, torch.bfloat16):
-        remarks.append(f"{name} features have half precision: ties among them are decided by gallery order")
+        remarks.append(f"{name} features have half precision: ties are resolved by gallery order")
     tensor = tensor.float()
     if not bool(tensor.isfinite().all()):
         bad = int((~tensor.isfinite()).any(1).sum())
@@ -101,7 +103,7 @@ def _floats(values: Any, name: str, remarks: list[str]) -> Tensor:
 
 
 def _native(values: Any) -> Any:
-    """Bring an array to this machine's byte order, in rows."""
+    """Convert an array to this machine's byte order and to C order."""
     array = np.ascontiguousarray(values)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -120,24 +122,24 @@ def _integers(values: Any, name: str, length: int) -> Ints:
 
 
 def load_features(path: Path) -> Features:
-    """Read features from an .npz of any toolbox.
+    """Read the features of any toolbox from an .npz file.
 
     Args:
-        path: with the arrays ``query_features, query_ids, gallery_features, gallery_ids`` and, where there are
-            cameras, ``query_cams, gallery_cams``.
+        path: file with the arrays ``query_features, query_ids, gallery_features, gallery_ids`` and, if cameras
+            are known, ``query_cams, gallery_cams``.
 
     Raises:
-        UserError: missing or damaged file, missing arrays, or what :func:`make_features` refuses.
+        UserError: the file or an array is missing, the file is damaged, or :func:`make_features` rejects it.
 
-    Source: NumPy's file format; nothing pickled is read.
+    Source: NumPy's file format; pickled objects are not read.
     """
     if not path.is_file():
-        raise UserError(f"no file {path}")
+        raise UserError(f"{path} not found")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is damaged or no .npz of plain arrays (numpy.savez)") from error
+        raise UserError(f"{path} is damaged or not an .npz of plain arrays (numpy.savez)") from error
     names = ("query_features", "gallery_features", "query_ids", "gallery_ids")
     missing = [name for name in names if name not in arrays]
     if missing:
@@ -150,7 +152,7 @@ def load_features(path: Path) -> Features:
 
 
 def save_features(features: Features, path: Path) -> None:
-    """Write features as :func:`load_features` reads them.
+    """Write features in the format that :func:`load_features` reads.
 
     Raises:
         UserError: the file cannot be written.
@@ -167,15 +169,15 @@ def save_features(features: Features, path: Path) -> None:
 
 
 def warnings(features: Features) -> list[str]:
-    """Say what looks wrong before anybody believes the numbers.
+    """Report likely mistakes in features before they are evaluated.
 
     Args:
-        features: that are evaluated.
+        features: features to evaluate.
 
     Returns:
-        Remarks; none when all looks well.
+        Remarks; empty if nothing is suspicious.
 
-    Source: the mistakes people report for torchreid, fast-reid and the strong baseline.
+    Source: the mistakes that users report for torchreid, fast-reid and the strong baseline.
     """
     labels, remarks = features.labels, list(features.remarks)
     absent = np.unique(labels.query_ids[~np.isin(labels.query_ids, labels.gallery_ids)])
@@ -183,36 +185,38 @@ def warnings(features: Features) -> list[str]:
         remarks.append(f"{len(absent)} query identities are not in the gallery, e.g. {absent[0]}")
     cams = np.union1d(labels.query_cams, labels.gallery_cams)
     if not features.has_cameras:
-        remarks.append("no cameras: a query's own identity counts wherever it was taken")
+        remarks.append("no cameras: gallery images of the query's identity count whichever camera took them")
     elif len(cams) == 1:
-        remarks.append("all images are from one camera: no query has a positive from another")
+        remarks.append("all images are from one camera: no query has a positive from another camera")
     if (labels.gallery_ids == -1).any():
-        remarks.append(f"{int((labels.gallery_ids == -1).sum())} gallery images have the id -1 (junk): drop them")
+        remarks.append(
+            f"{int((labels.gallery_ids == -1).sum())} gallery images have the id -1 (junk): remove them"
+        )
     for name, part_ND in zip(_PARTS, (features.query_QD, features.gallery_GD), strict=True):
         if len(part_ND) > 1 and bool((part_ND == part_ND[:1]).all()):
-            remarks.append(f"all {name} features are the same: the network does not look at its images")
+            remarks.append(f"all {name} features are the same: the network ignores its input")
         elif bool((part_ND.abs().amax(1) == 0).any()):
             remarks.append(f"{int((part_ND.abs().amax(1) == 0).sum())} {name} features are zero")
     double = duplicate_features(features.query_QD, features.gallery_GD)
     if double and not any("the same: the network" in remark for remark in remarks):
         remarks.append(
-            f"{len(double)} query features are in the gallery too, bit for bit (query {double[0][0]} is gallery "
-            f"{double[0][1]}): is it the same photograph?"
+            f"{len(double)} query features also occur in the gallery, bit for bit (query {double[0][0]} is gallery "
+            f"{double[0][1]}): check whether they are the same photograph"
         )
     return remarks
 
 
 def duplicate_features(query_QD: Tensor, gallery_GD: Tensor) -> list[tuple[int, int]]:
-    """Find features that query and gallery share bit for bit.
+    """Find features that occur bit for bit in both query and gallery.
 
     Args:
         query_QD: float32.
         gallery_GD: float32.
 
     Returns:
-        (query, gallery) indices, one gallery image a query.
+        (query, gallery) indices, at most one gallery image per query.
 
-    Sixteen spread values find the candidates; the whole rows are then compared.
+    Sixteen values spread over each row select the candidates, whose whole rows are then compared.
     """
     step = max(1, query_QD.shape[1] // 16)
     query, gallery = query_QD.cpu(), gallery_GD.cpu()

@@ -1,4 +1,4 @@
-"""Ranks -> the numbers people report, and each query's share of them. N positives of Q queries, V valid ones."""
+"""Compute metrics from ranks, averaged and per query. Shapes: N positives, Q queries, V valid queries."""
 
 from typing import Any, NamedTuple
 
@@ -8,13 +8,13 @@ from reid.evaluation.rank import Ranks
 
 
 class PerQuery(NamedTuple):
-    """One value a query with a positive; the others are left out.
+    """Values of the queries that have a positive; the others are left out.
 
     Attributes:
         query_V: indices of the valid queries.
         ap_V: mean precision at the hits.
-        trapezoid_V: average precision of Market-1501's MATLAB code.
-        inp_V: positives / rank of the hardest one.
+        trapezoid_V: average precision as in Market-1501's MATLAB code.
+        inp_V: number of positives / rank of the hardest positive.
         first_V: rank of the first positive.
     """
 
@@ -39,7 +39,9 @@ def per_query(ranks: Ranks) -> PerQuery:
     starts_Q, counts_Q, nth_N = _places(ranks)
     valid = counts_Q > 0
     if not valid.any():
-        raise ValueError("no query has a positive in the gallery: same identity from another camera")
+        raise ValueError(
+            "no query has a positive in the gallery (same identity, another camera): check identities and cameras"
+        )
     rank_N = ranks.rank_N.astype(np.float64)
     before_N = np.where(rank_N > 1, (nth_N - 1) / np.maximum(rank_N - 1, 1), 1.0)
 
@@ -57,23 +59,23 @@ def per_query(ranks: Ranks) -> PerQuery:
 
 
 def _places(ranks: Ranks) -> tuple[Any, Any, Any]:
-    """Start and number of each query's positives, and which one each is (1-based)."""
+    """Return start and number of each query's positives, and each positive's 1-based index in its query."""
     counts_Q = np.bincount(ranks.query_N, minlength=ranks.num_queries)
     starts_Q = np.cumsum(counts_Q) - counts_Q
     return starts_Q, counts_Q, np.arange(len(ranks.rank_N)) - starts_Q[ranks.query_N] + 1.0
 
 
 def metrics(ranks: Ranks, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
-    """Average over the queries, in percent.
+    """Average the metrics over the queries, in percent.
 
     Args:
         ranks: from :func:`reid.evaluation.rank.rank_positives`.
         top: ranks of the CMC curve to report.
 
     Returns:
-        ``mAP``: mean precision at hits (strong baseline, torchreid, fast-reid). ``mAP_trapezoid``: as the
-        Market-1501 MATLAB code. ``mINP``. ``rank1`` and so on: share of queries whose first positive is as near.
-        ``valid_queries``: those with a positive; the others are left out of all means.
+        ``mAP``: mean precision at hits (strong baseline, torchreid, fast-reid). ``mAP_trapezoid``: mAP as in the
+        Market-1501 MATLAB code. ``mINP``. ``rank1`` etc.: share of queries with a positive at that rank or better.
+        ``valid_queries``: number of queries with a positive; the others are left out of all means.
 
     Raises:
         ValueError: no query has a positive.
@@ -91,14 +93,14 @@ def metrics(ranks: Ranks, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]
 
 
 def all_shots(ranks: Ranks, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
-    """CMC in which every positive counts: for each alone, is it among the first k, the other positives aside?
+    """Compute the CMC over all positives, each ranked without the other positives of its query.
 
     Args:
         ranks: from :func:`reid.evaluation.rank.rank_positives`.
         top: ranks to report.
 
     Returns:
-        ``allshots_rank1`` and so on, in percent; each query weighs the same.
+        ``allshots_rank1`` etc.: share of positives among the first k, in percent; all queries have equal weight.
 
     Source: Cysu/open-reid reid/evaluation_metrics/ranking.py ("allshots").
     """

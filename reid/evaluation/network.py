@@ -1,4 +1,4 @@
-"""The metric of a training run: embed query and gallery, rank."""
+"""Evaluation during training: embed query and gallery, and rank."""
 
 from accelerate import Accelerator
 from torch import nn
@@ -11,13 +11,13 @@ from reid.sources import ReidSet
 
 
 def evaluate_network(model: nn.Module, source: ReidSet, data: Data, accelerator: Accelerator) -> dict[str, float]:
-    """Evaluate a network during training; every process does it all, so that all agree.
+    """Evaluate a network during training; every process evaluates the whole set, so that all results agree.
 
     Args:
-        model: a ReidModel; left in the mode it came in.
+        model: a ReidModel; its training or evaluation mode is restored.
         source: the data set.
-        data: input size and batch.
-        accelerator: devices.
+        data: input size and batch size.
+        accelerator: device and precision.
 
     Returns:
         See :func:`reid.evaluation.metrics.metrics`.

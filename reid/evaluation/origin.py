@@ -1,4 +1,4 @@
-"""Where evaluated features come from: an .npz of any toolbox, or a network that embeds a data set."""
+"""Obtain features to evaluate: from an .npz of any toolbox, or by embedding a data set with a network."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -15,11 +15,11 @@ from reid.trained import data_options, load_trained
 
 
 class Origin(NamedTuple):
-    """Features and where they come from.
+    """Features and their origin.
 
     Attributes:
-        features: query and gallery with labels.
-        about: plain values that describe the origin.
+        features: query and gallery features with labels.
+        about: plain values describing the origin.
         source: the data set; None for an .npz.
     """
 
@@ -32,11 +32,11 @@ def open_features(options: Evaluation, path: str) -> Origin:
     """Read features from an .npz, or embed a data set with a trained network.
 
     Args:
-        options: of the command.
+        options: options of the command.
         path: .npz, checkpoint or run folder.
 
     Raises:
-        UserError: no such file, not a checkpoint of reid.train, or no data.
+        UserError: the file or the data is missing, or the file is not a checkpoint of reid.train.
     """
     if path.endswith(".npz"):
         return Origin(load_features(Path(path)), {"features": path}, None)
@@ -64,16 +64,16 @@ def open_features(options: Evaluation, path: str) -> Origin:
 
 
 def protocol_of(options: Evaluation) -> Protocol:
-    """Take the protocol's fields out of a command's options."""
+    """Extract the protocol's fields from a command's options."""
     return Protocol(**{field.name: getattr(options, field.name) for field in fields(Protocol)})
 
 
 def require_npz(path: str) -> str:
-    """Return the path of an .npz.
+    """Return the path if it is that of an .npz.
 
     Raises:
-        UserError: it has another suffix.
+        UserError: the path has another suffix.
     """
     if not path.endswith(".npz"):
-        raise UserError(f"features: {path} must be an .npz (numpy.savez)")
+        raise UserError(f"features: {path} must be an .npz file (numpy.savez)")
     return path

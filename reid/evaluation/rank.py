@@ -1,8 +1,8 @@
 """Exact ranks of the positives, without sorting the gallery.
 
-Everything the Market-1501 protocol reports follows from the ranks of each query's positives, about fifteen of
-them. The gallery is grouped by identity once, so that a query's own identity is one slice; distances stream
-through in blocks. Shape legend: Q queries, G gallery, D features, C queries of a block, N positives in all.
+All metrics of the Market-1501 protocol follow from the ranks of each query's positives, about fifteen of them.
+The gallery is grouped by identity once, so that a query's own identity is one slice; distances are computed block
+by block. Shape legend: Q queries, G gallery, D features, C queries of a block, N positives in total.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ from reid.evaluation.features import Ints, Labels
 
 
 class Block(NamedTuple):
-    """Some queries against the whole gallery.
+    """Distances of some queries to the whole gallery.
 
     Attributes:
         start: index of the first query.
-        distance_CG: float32; columns in the grouped order.
-        own: slice of the query's identity, one a query.
-        same_camera: within that slice, what the query's own camera took: it does not count.
+        distance_CG: float32; columns are in the grouped order.
+        own: for each query, the slice of its identity.
+        same_camera: within that slice, mask of the images from the query's own camera, which do not count.
         order_G: gallery index of each column.
     """
 
@@ -34,7 +34,7 @@ class Block(NamedTuple):
 
 
 class Ranks(NamedTuple):
-    """Where each query's positives stand.
+    """Ranks of each query's positives.
 
     Attributes:
         query_N: query index of every positive, ascending.
@@ -57,10 +57,10 @@ def feature_blocks(
 
     Args:
         query_QD: float32, on any device.
-        gallery_GD: float32, same device.
-        labels: of both.
+        gallery_GD: float32, on the same device.
+        labels: identities and cameras of both.
         metric: cosine, or euclidean (squared, up to a constant per query: the ranks are the same).
-        chunk: queries at a time; extra memory is chunk x G floats and one copy of the gallery.
+        chunk: number of queries per block; extra memory is chunk x G floats and one copy of the gallery.
 
     Yields:
         Blocks in query order.
@@ -76,7 +76,7 @@ def feature_blocks(
     if metric == "cosine":
         grouped_GD, query_QD = _scaled_in_place(grouped_GD), unit(query_QD)
     else:
-        # neither a shift nor a scale changes the order, but they cost digits; these two keep equal distances equal
+        # Shift and scale do not change the order but can lose digits; these two keep equal distances equal.
         centre_D = grouped_GD[0].clone()
         grouped_GD, query_QD = grouped_GD.sub_(centre_D), query_QD - centre_D
         scale = power_of_two(torch.maximum(_largest(grouped_GD).amax(), _largest(query_QD).amax()))
@@ -98,13 +98,13 @@ def unit(features_ND: Tensor) -> Tensor:
     Args:
         features_ND: float32.
 
-    The magnitude is divided out first, so that squares neither overflow nor vanish.
+    The magnitude is divided out first, so that squares neither overflow nor underflow.
     """
     return _scaled_in_place(features_ND.clone())
 
 
 def _scaled_in_place(own_ND: Tensor) -> Tensor:
-    """Do the work of :func:`unit` on a copy that is ours: at MSMT17's size another one is 0.7 GB."""
+    """Do the same as :func:`unit` in place: another copy would take 0.7 GB at MSMT17's size."""
     own_ND.div_(power_of_two(_largest(own_ND)))
     return own_ND.div_(own_ND.norm(dim=1, keepdim=True).clamp_min_(1e-12))
 
@@ -114,38 +114,36 @@ def _largest(features_ND: Tensor) -> Tensor:
 
 
 def power_of_two(values: Tensor) -> Tensor:
-    """Give the power of two just above each value (1 for 0): dividing by it loses no digit.
+    """Return the power of two just above each value (1 for 0); dividing by it loses no digits.
 
     Args:
-        values: not negative.
+        values: non-negative values.
     """
     exponent = torch.frexp(values).exponent
     return torch.ldexp(torch.ones_like(values), exponent.clamp(-126, 127))
 
 
 def products(query_CD: Tensor, gallery_GD: Tensor, tile: int = 2048) -> Tensor:
-    """Multiply queries with the gallery tile by tile, which a CPU does faster (benchmarks/reid_eval.py).
+    """Multiply queries by the gallery in tiles, which is faster on a CPU (benchmarks/reid_eval.py).
 
     Args:
         query_CD: float32.
         gallery_GD: float32.
-        tile: gallery rows at a time.
+        tile: number of gallery rows at a time; a tile fits in the cache.
 
     Returns:
-        C x G.
-
-    A tile stays in the cache.
+        products_CG: dot products.
     """
     return torch.cat([query_CD @ some_TD.T for some_TD in gallery_GD.split(tile)], 1)
 
 
 def matrix_blocks(distance_QG: Any, labels: Labels, *, chunk: int = 256) -> Iterator[Block]:
-    """Stream a distance matrix that is there already, e.g. a re-ranked one.
+    """Stream an existing distance matrix, e.g. a re-ranked one.
 
     Args:
         distance_QG: array or tensor, columns in gallery order.
-        labels: of its rows and columns.
-        chunk: queries at a time.
+        labels: labels of its rows and columns.
+        chunk: number of queries per block.
 
     Yields:
         Blocks in query order.
@@ -166,7 +164,7 @@ def _blocks(rows: Callable[[int], Any], labels: Labels, order_G: Ints, chunk: in
 
 
 class Ranker:
-    """Collects the ranks of the positives, block by block.
+    """Collect the ranks of the positives, block by block.
 
     Equal distances keep the gallery's order, as a stable sort would.
 
@@ -189,12 +187,12 @@ class Ranker:
         self._count += len(block.own)
 
     def result(self) -> Ranks:
-        """Give the ranks of all blocks so far."""
+        """Return the ranks of all blocks so far."""
         return Ranks(np.concatenate(self._queries), np.concatenate(self._ranks), self._count)
 
 
 def _rank_row(row_G: Any, own: slice, positive: Any, order_G: Ints) -> Ints:
-    """Rank the positives among ``own`` by counting what is nearer, ties by gallery order."""
+    """Rank the positives in ``own`` by counting nearer images; ties are in gallery order."""
     same = row_G[own]
     goals = np.sort(same[positive])
     if not len(goals):
@@ -218,7 +216,7 @@ def _rank_row_with_ties(row_G: Any, own: slice, positive: Any, order_G: Ints) ->
 
 
 def visit(blocks: Iterator[Block], *visitors: Visit) -> None:
-    """Show every block to everybody who wants to count something: the distances are computed once."""
+    """Pass every block to all visitors, so that the distances are computed only once."""
     for block in blocks:
         for visitor in visitors:
             visitor(block)

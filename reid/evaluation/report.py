@@ -1,4 +1,4 @@
-"""Features in, everything people report out: one pass over the distances."""
+"""Compute all reported metrics from features, in one pass over the distances."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -16,15 +16,15 @@ from reid.evaluation.verification import Verification
 
 
 class Report(NamedTuple):
-    """What an evaluation found.
+    """Result of an evaluation.
 
     Attributes:
         numbers: metric -> value, percent; see :mod:`reid.evaluation.metrics`, :mod:`reid.evaluation.verification`.
         intervals: metric -> 95 % interval.
         per_query: values of the valid queries, for :func:`reid.evaluation.bootstrap.compare`.
-        ranks: of all positives.
-        verification: the histograms, or None.
-        remarks: what looks wrong.
+        ranks: ranks of all positives.
+        verification: histograms of the similarities, or None.
+        remarks: suspected mistakes.
     """
 
     numbers: dict[str, float]
@@ -38,15 +38,15 @@ class Report(NamedTuple):
 def evaluate_features(
     features: Features, protocol: Protocol | None = None, *, progress: Callable[[float], None] | None = None
 ) -> Report:
-    """Evaluate.
+    """Evaluate features.
 
     Args:
-        features: query and gallery with labels.
-        protocol: how; None is cosine with everything but re-ranking.
-        progress: told the share of the re-ranking that is done.
+        features: query and gallery features with labels.
+        protocol: the protocol; None uses the default options.
+        progress: called with the completed share of the re-ranking, in [0, 1].
 
     Raises:
-        UserError: no query has a positive, or an option out of range.
+        UserError: no query has a positive, or an option is out of range.
 
     Source: Market-1501 evaluation protocol (Zheng et al., ICCV 2015).
     """
@@ -55,7 +55,7 @@ def evaluate_features(
     blocks = distances(features, protocol, progress)
     ranker, labels = Ranker(), features.labels
     shots = SingleShot(labels, protocol.single_shot, protocol.seed) if protocol.single_shot else None
-    # thresholds belong to a similarity: re-ranked distances depend on the rest of the gallery
+    # A threshold needs a similarity of the pair alone; re-ranked distances depend on the rest of the gallery.
     pairs = Verification() if protocol.thresholds and protocol.metric == "cosine" and not protocol.rerank else None
     visit(blocks, *(visitor for visitor in (ranker, shots, pairs) if visitor is not None))
     ranks = ranker.result()
@@ -77,10 +77,10 @@ def evaluate_features(
 
 
 def check(protocol: Protocol) -> None:
-    """Refuse what makes no sense, before any work.
+    """Check the options before any work.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: an option is out of range.
     """
     check_ranges(
         protocol, k1=(1, None), k2=(1, None), rerank_weight=(0, 1), expand=(0, None), expand_alpha=(0, None)
@@ -91,15 +91,15 @@ def check(protocol: Protocol) -> None:
 def distances(
     features: Features, protocol: Protocol, progress: Callable[[float], None] | None = None
 ) -> Iterator[Block]:
-    """Stream the distances that a protocol ranks by.
+    """Stream the distances by which a protocol ranks.
 
     Args:
-        features: query and gallery.
-        protocol: metric, expansion, re-ranking.
-        progress: told the share of the re-ranking that is done.
+        features: query and gallery features.
+        protocol: metric, query expansion and re-ranking.
+        progress: called with the completed share of the re-ranking, in [0, 1].
 
     Raises:
-        UserError: options out of range.
+        UserError: an option is out of range.
 
     Source: see the functions called.
     """
@@ -123,11 +123,11 @@ def distances(
 
 
 def suspicious(numbers: dict[str, float], queries: int) -> list[str]:
-    """Point at numbers that usually mean a mistake.
+    """Report numbers that usually indicate a mistake.
 
     Args:
-        numbers: of an evaluation, percent.
-        queries: Q.
+        numbers: metrics of an evaluation, in percent.
+        queries: number of queries, Q.
 
     Source: issue threads of the strong baseline and AlignedReID (rank-1 2.1 with rank-5 92.5).
     """
@@ -135,10 +135,12 @@ def suspicious(numbers: dict[str, float], queries: int) -> list[str]:
     if numbers["rank1"] < 20 and numbers["rank5"] > 80:
         remarks.append(
             f"rank-1 {numbers['rank1']:.1f} with rank-5 {numbers['rank5']:.1f}: the first hits are left out or "
-            "wrong: junk among the gallery, or queries in it under another camera"
+            "wrong: check the gallery for junk images and for queries under another camera"
         )
     if numbers["rank1"] == 100 and queries > 20:
-        remarks.append("rank-1 is 100: are query images in the gallery, or all cameras the same?")
+        remarks.append(
+            "rank-1 is 100: check whether query images are in the gallery and whether all cameras are the same"
+        )
     left = queries - int(numbers["valid_queries"])
     if left:
         remarks.append(
@@ -148,6 +150,6 @@ def suspicious(numbers: dict[str, float], queries: int) -> list[str]:
 
 
 def as_dict(report: Report) -> dict[str, Any]:
-    """Give a report as plain values for JSON."""
+    """Convert a report to plain values for JSON."""
     ends = {name: [round(low, 4), round(high, 4)] for name, (low, high) in report.intervals.items()}
     return {**report.numbers, "interval95": ends, "remarks": report.remarks}

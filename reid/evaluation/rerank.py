@@ -1,7 +1,7 @@
-"""k-reciprocal re-ranking, exact and without any N x N matrix.
+"""Exact k-reciprocal re-ranking without N x N matrices.
 
-The published code holds four dense N x N arrays (9 GB at Market's size). Here the neighbours come from tiles of
-the distance matrix, each computed once for both of its sides; sets are sorted pair keys; the encoding is sparse.
+The published code holds four dense N x N arrays (9 GB at Market's size). Here the neighbours are found from tiles
+of the distance matrix, each computed once for its rows and columns; sets are sorted pair keys; the encoding is sparse.
 Shape legend: Q queries, G gallery, N = Q + G, D features, K neighbours, P pairs.
 """
 
@@ -19,11 +19,11 @@ Floats = NDArray[np.float32]
 
 
 class Neighbours(NamedTuple):
-    """Nearest images of every image, itself included.
+    """Nearest images of every image, including itself.
 
     Attributes:
         index_NK: int64, nearest first.
-        squared_NK: their squared Euclidean distances.
+        squared_NK: squared Euclidean distances of these.
         largest_N: largest squared distance to any image.
     """
 
@@ -55,29 +55,31 @@ def rerank(
     weight: float = 0.3,
     progress: Callable[[float], None] | None = None,
 ) -> Floats:
-    """Re-rank with k-reciprocal encoding (Zhong et al., squared distances).
+    """Re-rank with k-reciprocal encoding (Zhong et al., with squared distances).
 
     Args:
         query_QD: float32; rows of length 1 for cosine.
         gallery_GD: the same.
-        k1: neighbours that may be reciprocal.
-        k2: neighbours over which the encoding is averaged; 1 averages nothing.
-        weight: of the original distance in [0, 1]; 1 gives the original order.
-        progress: told the share that is done, in [0, 1].
+        k1: number of nearest neighbours tested for reciprocity.
+        k2: number of neighbours over which the encoding is averaged; 1 turns averaging off.
+        weight: weight of the original distance, in [0, 1]; 1 gives the original order.
+        progress: called with the completed share, in [0, 1].
 
     Returns:
         distance_QG: Jaccard * (1 - weight) + squared distance / largest of the query * weight.
 
     Raises:
-        ValueError: k1 or k2 below 1 or above what the images allow, weight outside [0, 1].
+        ValueError: k1 or k2 is out of range for the number of images, or weight is outside [0, 1].
 
-    Source: Zhong et al., CVPR 2017; zhunzhong07/person-re-ranking (its definition, none of its code). Equal
-        neighbours are taken in the order of their index.
+    Source: Zhong et al., CVPR 2017; zhunzhong07/person-re-ranking (same definition, no shared code). Equally
+        near neighbours are ordered by index.
     """
     features_ND = torch.cat([query_QD, gallery_GD])
     queries, images = len(query_QD), len(features_ND)
     if not 1 <= k2 <= k1 + 1 <= images:
-        raise ValueError(f"need 1 <= k2 <= k1 + 1 <= {images} images, got k1 {k1} and k2 {k2}")
+        raise ValueError(
+            f"re-ranking {images} images needs 1 <= k2 <= k1 + 1 <= {images}, got k1 {k1} and k2 {k2}"
+        )
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight must be in [0, 1], got {weight}")
     tell = progress or (lambda share: None)
@@ -92,20 +94,20 @@ def rerank(
 def nearest(
     features_ND: Tensor, k: int, queries: int, tell: Callable[[float], None], tile: int = 1024
 ) -> tuple[Floats, Neighbours]:
-    """Find the k nearest of all images exactly, and the query-gallery part of the distances.
+    """Find the exact k nearest neighbours of all images, and the query-gallery distances.
 
-    Each tile of the symmetric distance matrix is computed once and serves its rows and its columns. Of a tile only
-    entries nearer than the k-th neighbour so far are looked at.
+    Each tile of the symmetric distance matrix is computed once and used for both its rows and its columns. Only its
+    entries nearer than the k-th neighbour so far are considered.
 
     Args:
         features_ND: float32.
-        k: neighbours, the image itself included.
-        queries: Q; the first rows are queries.
-        tell: progress.
-        tile: side of a tile.
+        k: number of neighbours, including the image itself.
+        queries: Q; the first Q rows are queries.
+        tell: called with the completed share, in [0, 1].
+        tile: rows and columns of a tile.
 
     Returns:
-        original_QG: squared distances over the largest of the query's; and the neighbours.
+        original_QG, squared distances divided by the largest one of the query; and the neighbours.
     """
     images, device = len(features_ND), features_ND.device
     squares_N = features_ND.square().sum(1)
@@ -122,7 +124,7 @@ def nearest(
             tile_AB = torch.addmm(squares_N[columns], features_ND[rows], features_ND[columns].T, alpha=-2)
             tile_AB.add_(squares_N[rows, None]).clamp_min_(0.0)
             if a == b:
-                tile_AB.fill_diagonal_(-1.0)  # the image itself comes first, before its duplicates too
+                tile_AB.fill_diagonal_(-1.0)  # the image itself comes first, even before its duplicates
             _merge(tile_AB, rows, b, index_NK, squared_NK, largest_N)
             _keep(original_QG, tile_AB, a, b, queries)
             if a != b:
@@ -140,7 +142,7 @@ def nearest(
 def _merge(
     tile_AB: Tensor, rows: slice, offset: int, index_NK: Tensor, squared_NK: Tensor, largest_N: Tensor
 ) -> None:
-    """Take a tile's entries into the running nearest of its rows."""
+    """Merge a tile's entries into the nearest neighbours found so far for its rows."""
     largest_N[rows] = torch.maximum(largest_N[rows], tile_AB.amax(1))
     worst_A = squared_NK[rows].amax(1)
     k = min(squared_NK.shape[1], tile_AB.shape[1])
@@ -170,8 +172,8 @@ def expanded_pairs(index_NK: Ints, k1: int) -> Ints:
     """List the members of every image's expanded k-reciprocal set.
 
     Args:
-        index_NK: nearest first; K = k1 + 1.
-        k1: neighbours that may be reciprocal.
+        index_NK: nearest neighbours, nearest first; K = k1 + 1.
+        k1: number of nearest neighbours tested for reciprocity.
 
     Returns:
         Keys ``image * N + member``, ascending.
@@ -193,7 +195,7 @@ def expanded_pairs(index_NK: Ints, k1: int) -> Ints:
 
 
 def _reciprocal(index_NK: Ints) -> Ints:
-    """Give the ascending keys of pairs that are neighbours of one another."""
+    """Return the ascending keys of pairs that are neighbours of each other."""
     images, k = index_NK.shape
     row_P, column_P = np.repeat(np.arange(images), k), index_NK.ravel()
     keys_P = np.sort(row_P * images + column_P)
@@ -208,17 +210,17 @@ def _contains(sorted_keys: Ints, keys: Ints) -> Any:
 
 
 def _encode(features_ND: Tensor, near: Neighbours, keys_P: Ints, images: int) -> Sparse:
-    """Weigh the members of every set by their normalised distance; rows add up to one."""
+    """Weight the members of every set by their normalised distance; rows sum to one."""
     row_P, column_P = keys_P // images, keys_P % images
     squared_P = _squared(features_ND, near, keys_P, images)
     value_P = np.exp(-(squared_P / near.largest_N[row_P]))
     starts = np.searchsorted(row_P, np.arange(images))
-    value_P /= np.add.reduceat(value_P, starts)[row_P]  # every image is in its own set: no row is empty
+    value_P /= np.add.reduceat(value_P, starts)[row_P]  # every image is in its own set, so no row is empty
     return Sparse(row_P, column_P, value_P.astype(np.float32))
 
 
 def _squared(features_ND: Tensor, near: Neighbours, keys_P: Ints, images: int, chunk: int = 16384) -> Floats:
-    """Look squared distances up among the neighbours, from either side; compute those that are not there."""
+    """Look up squared distances among the neighbours of either image; compute the missing ones."""
     k = near.index_NK.shape[1]
     row, column = np.repeat(np.arange(images), k), near.index_NK.ravel()
     keys = np.concatenate([row * images + column, column * images + row])

@@ -1,4 +1,4 @@
-"""The work of ``python -m reid.evaluate``: evaluate, print, write, draw."""
+"""Implementation of ``python -m reid.evaluate``: evaluate, print, write and draw."""
 
 import json
 import sys
@@ -22,19 +22,19 @@ NEEDS_NETWORK = ("dataset", "root", "flip", "multi_query")
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Evaluate what the command names, print the numbers as JSON, and write what was asked for.
+    """Evaluate a checkpoint or features, print the numbers as JSON, and write the requested files.
 
     Returns:
         The numbers, as printed.
 
     Raises:
-        UserError: nothing or too much to evaluate, and what :func:`reid.evaluation.origin.open_features` and the
-            evaluation refuse.
+        UserError: not exactly one input is given, an option is invalid, or
+            :func:`reid.evaluation.origin.open_features` or the evaluation fails.
     """
     _check(options)
     origin = open_features(options, options.checkpoint or require_npz(options.features))
     if origin.source is None and (options.picture or options.page):
-        raise UserError("picture, page: an .npz has no images to show")
+        raise UserError("picture and page need a checkpoint: an .npz has no images to show")
     protocol = protocol_of(options)
     report = with_share("re-ranking", lambda tell: evaluate_features(origin.features, protocol, progress=tell))
     numbers = {**origin.about, "protocol": _differences(protocol), **as_dict(report)}
@@ -45,9 +45,9 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 
 
 def _check(options: EvaluateOptions) -> None:
-    """Refuse, before any work, what makes no sense or could not be written."""
+    """Check options and output files before any work."""
     if bool(options.checkpoint) == bool(options.features):
-        raise UserError("give either a run or checkpoint, or --features FILE.npz")
+        raise UserError("give either a run folder or checkpoint, or --features FILE.npz")
     check(protocol_of(options))
     check_ranges(options, batch_size=(1, None), workers=(0, None))
     outputs = (options.json_file, options.save_features, options.picture, options.page)
@@ -55,13 +55,13 @@ def _check(options: EvaluateOptions) -> None:
     defaults = EvaluateOptions()
     for name in NEEDS_NETWORK if options.features else ():
         if getattr(options, name) != getattr(defaults, name):
-            raise UserError(f"{name}: has no effect together with --features: leave it out")
+            raise UserError(f"{name} has no effect with --features: remove it")
     if options.picture and Path(options.picture).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise UserError(f"picture: {options.picture} must end in .png or .jpg")
 
 
 def _differences(protocol: Protocol) -> dict[str, Any]:
-    """Name what differs from the default protocol."""
+    """Return the options that differ from the default protocol."""
     default = Protocol()
     names = [field.name for field in fields(Protocol)]
     return {n: getattr(protocol, n) for n in names if getattr(protocol, n) != getattr(default, n)}

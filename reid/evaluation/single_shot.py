@@ -1,4 +1,4 @@
-"""Single-gallery-shot CMC (the CUHK03 protocol): the gallery holds one random image of each identity."""
+"""Single-gallery-shot CMC (CUHK03 protocol): the gallery has one random image of each identity."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from reid.evaluation.rank import Block
 
 
 class SingleShot:
-    """Counts, block by block, how often the one positive is among the first k.
+    """Count, block by block, how often the only positive is among the first k.
 
-    In each repeat one image of every identity is drawn; of the query's own identity one from another camera. The
-    mean over the repeats is reported.
+    Each repeat draws one image of every identity; for the query's own identity, the image is from another camera.
+    The mean over the repeats is reported.
 
     Args:
-        labels: of the features.
+        labels: labels of the features.
         repeats: number of draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
-    Source: CUHK03's protocol as in torchreid/metrics/rank.py, here seeded, and with one draw of the other
-        identities for all queries of a repeat.
+    Source: CUHK03's protocol as in torchreid/metrics/rank.py, but seeded, and with one draw of the other
+        identities shared by all queries of a repeat.
     """
 
     def __init__(self, labels: Labels, repeats: int = 10, seed: int = 0) -> None:
@@ -28,7 +28,7 @@ class SingleShot:
         ids_G = np.sort(labels.gallery_ids)
         _, starts, counts = np.unique(ids_G, return_index=True, return_counts=True)
         self._chosen = [starts + self._rng.integers(0, counts) for _ in range(repeats)]
-        self._of_column = np.repeat(np.arange(len(starts)), counts)  # which identity a column belongs to
+        self._of_column = np.repeat(np.arange(len(starts)), counts)  # identity of each column
         self._ranks: list[Any] = []
 
     def __call__(self, block: Block) -> None:
@@ -49,6 +49,6 @@ class SingleShot:
             self._ranks.append(1 + nearer_VJ.sum(1) + ties_VJ.sum(1))
 
     def result(self, top: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
-        """Give ``single_shot_rank1`` and so on, in percent."""
+        """Return ``single_shot_rank1`` etc., in percent."""
         ranks = np.concatenate(self._ranks)
         return {f"single_shot_rank{k}": 100 * float((ranks <= k).mean()) for k in top}

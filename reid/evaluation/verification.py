@@ -1,4 +1,4 @@
-"""Same person or not? Error rates of a threshold on the similarity, from all pairs of query and gallery."""
+"""Verification: error rates of a similarity threshold over all pairs of query and gallery images."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ BINS = 1 << 16
 
 
 class Verification:
-    """Histograms of similarities, block by block: same person (from another camera), and other people.
+    """Histograms of similarities, filled block by block: same person (other camera), and different people.
 
     Args:
-        low: smallest similarity that occurs; -1 for cosine.
-        high: largest; 1 for cosine.
+        low: smallest possible similarity; -1 for cosine.
+        high: largest possible similarity; 1 for cosine.
 
-    The scores are binned to (high - low) / 65,536, which is the resolution of every threshold.
+    Scores are binned with width (high - low) / 65,536, which is the resolution of every threshold.
 
     Source: JDAI-CV/fast-reid fastreid/evaluation/roc.py reports TPR at FPR of 1e-4, 1e-3 and 1e-2.
     """
@@ -38,16 +38,16 @@ class Verification:
             self.same_B[: len(right)] += right
 
     def result(self, at: tuple[float, ...] = (1e-4, 1e-3, 1e-2)) -> dict[str, float]:
-        """Summarise.
+        """Compute the verification metrics.
 
         Returns:
-            ``tpr_at_fpr_0.001`` (percent) and its threshold ``threshold_at_fpr_0.001`` (similarity; "same" from it
-            upwards), left out where no threshold reaches that rate; ``eer`` (percent), where equal shares of both
-            kinds of pairs are decided wrongly, and ``threshold_eer``.
+            ``tpr_at_fpr_0.001`` (percent) and its threshold ``threshold_at_fpr_0.001`` (smallest similarity of a
+            "same" decision), omitted if no threshold reaches that rate; ``eer`` (percent), at which equal shares of
+            both kinds of pairs are misclassified, and ``threshold_eer``.
         """
         same, other = (
             np.cumsum(counts[::-1])[::-1] for counts in (self.same_B, self.other_B)
-        )  # accepted from a bin up
+        )  # pairs accepted from each bin up
         if not same[0] or not other[0]:
             return {}
         tpr, fpr = same / same[0], other / other[0]
@@ -55,7 +55,7 @@ class Verification:
         numbers: dict[str, float] = {}
         for level in at:
             if not (fpr <= level).any():
-                continue  # so many other people score highest that no threshold keeps the rate
+                continue  # too many pairs of different people are in the top bin
             bin_ = int(np.argmax(fpr <= level))
             numbers[f"tpr_at_fpr_{level:g}"] = 100 * float(tpr[bin_])
             numbers[f"threshold_at_fpr_{level:g}"] = float(edges[bin_])
@@ -65,7 +65,7 @@ class Verification:
         return numbers
 
     def remarks(self, at: tuple[float, ...] = (1e-4, 1e-3, 1e-2)) -> list[str]:
-        """Say which false-positive rates no threshold reaches."""
+        """Report the false-positive rates that no threshold reaches."""
         total, top = int(self.other_B.sum()), int(self.other_B[-1])
         unreachable = [f"{level:g}" for level in at if total and top / total > level]
         if not unreachable:
@@ -76,7 +76,7 @@ class Verification:
         ]
 
     def histograms(self, bars: int = 100) -> tuple[Any, Any, Any]:
-        """Give edges (bars + 1) and the shares of same-person and other pairs in each bar."""
+        """Return the edges (bars + 1) and the shares of same-person and other pairs in each bar."""
         edges = np.linspace(self.low, self.high, bars + 1)
         at = np.arange(BINS) * bars // BINS
         shares = [

@@ -1,1 +1,1 @@
-"""An evaluation as pictures and as a page."""
+"""Report an evaluation as pictures and as an HTML page."""

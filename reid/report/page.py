@@ -1,4 +1,4 @@
-"""One HTML page: numbers with their intervals, remarks, and the pictures, embedded."""
+"""Write an HTML page with metrics, intervals, remarks and embedded pictures."""
 
 import base64
 import html
@@ -38,11 +38,11 @@ def write_page(
 
     Args:
         path: HTML file.
-        features: that were evaluated.
-        report: what came out.
+        features: features that were evaluated.
+        report: result of the evaluation.
         source: the data set.
-        protocol: how they were compared.
-        numbers: with what is known about their origin.
+        protocol: protocol of the evaluation.
+        numbers: metrics with the origin of the features.
         checkpoint: run or checkpoint, for the erasing sheet.
 
     Raises:
@@ -51,13 +51,13 @@ def write_page(
     pictures = [
         (
             "Ranked lists",
-            "Grey: query. Green: same identity, another camera. Red: somebody else. Yellow: same identity and "
-            "camera, which does not count.",
+            "Grey: query. Green: same identity, another camera. Red: another identity. Yellow: same identity "
+            "and camera, which does not count.",
             ranked_lists(features, source, protocol),
         )
     ]
     if report.verification is not None:
-        text = "Similarity of all pairs of query and gallery: one person (green), two people (red)."
+        text = "Similarity of all pairs of query and gallery images: same person (green), different people (red)."
         pictures.append(("Same person?", text, score_histogram(report.verification)))
     pictures += _erasing(checkpoint, source)
     rows = "".join(_row(name, value, report.intervals.get(name)) for name, value in report.numbers.items())
@@ -76,9 +76,9 @@ def write_page(
 def _erasing(checkpoint: str, source: ReidSet) -> list[tuple[str, str, Image.Image]]:
     try:
         image = erasing_sheet(load_trained(checkpoint), source)
-    except UserError:  # a recipe without erasing, or another data set's people
+    except UserError:  # a recipe without erasing, or a data set with other people
         return []
-    text = "Red: the plain box; green: the selective one of the same draw. Saliency as its square root."
+    text = "Red: plain box. Green: selective box of the same draw. The square root of the saliency is shown."
     return [("Where erasing falls", text, image)]
 
 

@@ -1,4 +1,4 @@
-"""Pictures that people would rather look at than read: ranked lists, erasing sheets, histograms of scores."""
+"""Draw ranked lists, erasing sheets and score histograms."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,21 +34,21 @@ def ranked_lists(
 ) -> Image.Image:
     """Draw queries and their nearest gallery images.
 
-    Grey frame: query. Green: same identity, another camera. Red: somebody else. Yellow: the query's own identity
-    from its own camera, which does not count.
+    Grey frame: query. Green: same identity, another camera. Red: another identity. Yellow: the query's own
+    identity from its own camera, which does not count.
 
     Args:
-        features: of the data set, in its order.
+        features: features of the data set, in its order.
         source: the data set.
-        protocol: how they are compared.
+        protocol: protocol of the evaluation.
         rows: number of queries, spread evenly over the query set.
-        columns: gallery images per query.
+        columns: number of gallery images per query.
 
     Source: the ranked lists of torchreid and fast-reid.
     """
     count = min(rows, len(source.query))
     rows_shown = [i * len(source.query) // count for i in range(count)]
-    queries = features if protocol.rerank else _of_queries(features, rows_shown)  # re-ranking looks at all of them
+    queries = features if protocol.rerank else _of_queries(features, rows_shown)  # re-ranking needs all queries
     lines = []
     for block in distances(queries, protocol):
         for offset, row_G in enumerate(block.distance_CG):
@@ -61,7 +61,7 @@ def ranked_lists(
 
 
 def _of_queries(features: Features, indices: list[int]) -> Features:
-    """Leave the other queries out."""
+    """Select the features and labels of some queries."""
     labels = features.labels
     few = labels._replace(query_ids=labels.query_ids[indices], query_cams=labels.query_cams[indices])
     return features._replace(query_QD=features.query_QD[indices], labels=few)
@@ -78,11 +78,11 @@ def _line(features: Features, source: ReidSet, query: int, nearest: Any) -> list
 
 
 def photo_cell(path: Path, colour: Colour) -> Tensor:
-    """Make a cell of a photograph in a coloured frame.
+    """Draw a photograph in a coloured frame.
 
     Args:
-        path: of the image.
-        colour: RGB, 0 to 255.
+        path: path of the image.
+        colour: RGB colour of the frame, 0 to 255.
 
     Returns:
         cell_3HW: uint8.
@@ -96,22 +96,22 @@ def photo_cell(path: Path, colour: Colour) -> Tensor:
 def erasing_sheet(trained: TrainedReid, source: ReidSet, *, columns: int = 10, seed: int = 3) -> Image.Image:
     """Draw training photos with the plain box (red) and the selective one (green) of the same draw.
 
-    Rows: photo with boxes, saliency (square root), plain result, selective result.
+    The rows show the photos with boxes, saliency (square root), plain results and selective results.
 
     Args:
         trained: network and recipe.
         source: the data set.
-        columns: number of photos, of different people.
-        seed: of the draws.
+        columns: number of photos, each of a different person.
+        seed: seed of the draws.
 
     Raises:
-        UserError: the recipe erases nothing.
+        UserError: the recipe has no erasing.
 
     Source: Gong et al., CVPR 2021, Figure 1 and Sec. 4.4.
     """
     options = trained.config.augment
     if options.op not in ("erasing", "cutout"):
-        raise UserError(f"{trained.path}: its recipe erases nothing (augment.op {options.op})")
+        raise UserError(f"{trained.path} was trained without erasing (augment.op {options.op})")
     step = max(1, len(source.people) // columns)
     firsts = {photo.person: photo for photo in reversed(source.train)}
     photos = [firsts[person] for person in source.people[::step][:columns]]
@@ -139,18 +139,18 @@ def erasing_sheet(trained: TrainedReid, source: ReidSet, *, columns: int = 10, s
 
 
 def score_histogram(pairs: Verification, *, width: int = 640, height: int = 240) -> Image.Image:
-    """Draw how similar pairs of one person (green) and of two people (red) are, with the equal-error threshold.
+    """Draw the similarities of same-person (green) and other (red) pairs, with the equal-error threshold.
 
     Args:
-        pairs: counts of an evaluation.
-        width: pixels.
-        height: pixels.
+        pairs: histograms of an evaluation.
+        width: width of the picture, pixels.
+        height: height of the picture, pixels.
     """
     edges, same, other = pairs.histograms(width // 4)
     threshold = pairs.result()["threshold_eer"]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    for shares, colour, label in ((other, WRONG, "two people"), (same, RIGHT, "one person")):
+    for shares, colour, label in ((other, WRONG, "different people"), (same, RIGHT, "same person")):
         axes.stairs(shares, edges, fill=True, alpha=0.5, color=[c / 255 for c in colour], label=label)
     axes.axvline(threshold, color="black", label=f"equal error at {threshold:.3f}")
     axes.set(xlabel="cosine similarity", ylabel="share of pairs", yticks=[])

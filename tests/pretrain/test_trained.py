@@ -8,8 +8,12 @@ import torch
 from safetensors import safe_open
 
 from engine import checkpoint
+from keepcore.config import KeepConfig
+from networks.weights import load
 from pretrain import evaluate, export, fidelity, train
 from pretrain.before_after import BeforeAfter, scores
+from pretrain.config import Baseline, Config, Policy
+from pretrain.training import augmentation_name
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def test_evaluate_the_training_part(run, capsys):
     train_numbers = json.loads(capsys.readouterr().out)
     assert train_numbers["top1"] * 400 % 100 == pytest.approx(0, abs=1e-3)  # 400 images, each counted once
     assert evaluate.main([str(run), "--split", "test"]) == 2
-    assert "split must be val or train" in capsys.readouterr().err
+    assert "split must be one of val, train" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -135,3 +139,25 @@ def test_attentive_cutmix_with_a_trained_network(run, demo, tmp_path, capsys):
     both = ["--augment.op", "cutout", "--output", str(tmp_path / "c")]
     assert train.main([*argv, str(run), *both]) == 2
     assert "exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({}, "plain"),
+        ({"augment": KeepConfig(op="cutmix")}, "KeepCutMix"),
+        ({"augment": KeepConfig(op="cutmix", selective=False)}, "CutMix"),
+        ({"augment": KeepConfig(op="cutout"), "policy": Policy(name="randaugment")}, "KeepCutout+randaugment"),
+        ({"augment": KeepConfig(op="paste"), "policy": Policy(name="randaugment")}, "Keeprandaugment"),
+        ({"baseline": Baseline(name="mixup")}, "mixup"),
+    ],
+)
+def test_what_a_backbone_was_trained_with_has_a_name(change, name):
+    assert augmentation_name(Config(**change)) == name
+
+
+@pytest.mark.slow
+def test_the_checkpoint_and_its_export_say_it(run, tmp_path):
+    assert checkpoint.load(run / "last.pth")["augment"] == "plain"
+    assert export.main([str(run), str(tmp_path / "r18.safetensors")]) == 0
+    assert [load(path).augment for path in (run, tmp_path / "r18.safetensors")] == ["plain", "plain"]

@@ -173,7 +173,7 @@ def test_extract_and_search(run, demo, tmp_path, capsys):
     capsys.readouterr()
     for argv, message in (
         ([str(run), str(query), str(tmp_path / "none.npz")], "not written by reid.extract"),
-        ([str(run), str(tmp_path / "nobody"), str(npz)], "nobody does not exist"),
+        ([str(run), str(tmp_path / "nobody"), str(npz)], "nobody not found"),
         ([str(run), str(query), str(npz), "--top", "0"], "top must be"),
     ):
         assert search.main([*argv, *CPU]) == 2

@@ -454,7 +454,7 @@ def test_command(state, tmp_path):
     assert "127.5" in said
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
     torch.save(timm.create_model("resnet18d").state_dict(), tmp_path / "deep.pth")
-    for name, message in (("evil", "state_dict()"), ("deep", "deep stem"), ("none", "no file")):
+    for name, message in (("evil", "state_dict()"), ("deep", "deep stem"), ("none", "not found")):
         said = command(TOOL, tmp_path / f"{name}.pth", tmp_path / "refused.pth", code=2)
         assert message in said
         assert "code ran" not in said

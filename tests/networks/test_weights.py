@@ -1,0 +1,39 @@
+"""Checkpoints of any nesting are read by the names of the network that they are to fill."""
+
+import pytest
+import timm
+import torch
+
+import networks  # noqa: F401
+from engine.checkpoint import load_weights
+from networks.weights import load
+
+
+def saved(content, tmp_path):
+    torch.save(content, tmp_path / "in.pth")
+    return tmp_path / "in.pth"
+
+
+@pytest.mark.parametrize("name", ["shake_shake_26_2x32d", "wrn_10_1", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "model.backbone."])
+def test_the_prefix_is_found_for_any_network(name, prefix, tmp_path):
+    model = timm.create_model(name, num_classes=3)
+    state = model.state_dict()
+    path = saved({"state_dict": {prefix + key: value for key, value in state.items()}}, tmp_path)
+    loaded = load(path, like=state.keys())
+    assert loaded.prefix == prefix
+    load_weights(model, loaded.state, path)
+
+
+def test_of_two_networks_the_first_is_taken_and_the_other_left_out(tmp_path):
+    student, teacher = timm.create_model("wrn_10_1"), timm.create_model("wrn_10_1")
+    both = {f"student.{k}": v for k, v in student.state_dict().items()}
+    both |= {f"teacher.{k}": v for k, v in teacher.state_dict().items()}
+    loaded = load(saved(both, tmp_path), like=student.state_dict().keys())
+    assert loaded.prefix == "student."
+    assert loaded.state.keys() == student.state_dict().keys()
+
+
+def test_names_that_do_not_fit_stay_so_that_a_strict_load_reports_them(tmp_path):
+    state = {"some.weight": torch.ones(1)}
+    assert load(saved(state, tmp_path), like=["conv1.weight"]).state.keys() == state.keys()
