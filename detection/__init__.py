@@ -1,1 +1,1 @@
-"""Detectron2 integration: strict conversion of backbones, verification, and the configs of Table 11."""
+"""Detectron2 integration: strict backbone conversion, verification, and the configs of Table 11."""

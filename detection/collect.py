@@ -1,8 +1,8 @@
-"""Print Table 11 from what train_net.py left behind.
+"""Print Table 11 from the output folders of train_net.py.
 
-A folder counts for the row that its config.yaml describes and the arm that its backbone was trained with, which
-the converted file knows; ``plain=DIR`` names the arm where the file does not. Runs of one row and arm are seeds:
-mean, standard deviation and number. Runs that are not the full schedule, or have not finished, are marked.
+A folder counts for the row that its config.yaml describes and the arm with which its backbone was trained, as
+recorded in the converted file; otherwise, name the arm with ``plain=DIR``. Runs of the same row and arm are seeds,
+reported as mean, standard deviation and count. Runs that are unfinished or not of the full schedule are marked.
 """
 
 import sys
@@ -18,10 +18,10 @@ class CollectOptions:
     """Print Table 11 from OUTPUT_DIRs of train_net.py.
 
     Attributes:
-        runs: OUTPUT_DIRs of train_net.py, or arm=OUTPUT_DIR.
+        runs: OUTPUT_DIRs of train_net.py, each optionally as arm=OUTPUT_DIR.
         metric: column of metrics.json to print, e.g. bbox/AP, bbox/AP50 or bbox/APs.
-        form: form of the table.
-        out: file that also receives the table; "" writes none.
+        form: output format.
+        out: file to write the table to as well; "" writes none.
     """
 
     runs: tuple[str, ...] = positional(nargs="+")

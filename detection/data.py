@@ -1,7 +1,7 @@
 """Prepare data for DETECTRON2_DATASETS.
 
-yolo converts a data set in YOLO's layout to COCO's; subset takes some images of a COCO set, the same every time;
-check says what is wrong with a folder (exit code 1), and whether its counts are the published ones.
+yolo converts a data set from the YOLO layout to the COCO layout; subset selects some images of a COCO set, the
+same every time; check lists a folder's problems (exit code 1) and compares its counts with the published ones.
 """
 
 import sys
@@ -13,13 +13,13 @@ from engine.parser import positional
 
 @dataclass(frozen=True)
 class YoloOptions:
-    """Turn a data set in YOLO's layout into COCO's.
+    """Convert a data set from the YOLO layout to the COCO layout.
 
     Attributes:
-        images: YOLO's folder of images of one split, e.g. coco128/images/train2017.
-        out: folder that will hold coco/ (DETECTRON2_DATASETS).
-        split: name of the split in it.
-        names: data.yaml with the class names; "" means COCO's 80.
+        images: image folder of one split in the YOLO layout, e.g. coco128/images/train2017.
+        out: folder in which coco/ is created (DETECTRON2_DATASETS).
+        split: name of the split to write, e.g. train2017, val2017 or val2017_100.
+        names: data.yaml with the class names; "" means COCO's 80 classes.
     """
 
     images: str = positional()
@@ -30,15 +30,15 @@ class YoloOptions:
 
 @dataclass(frozen=True)
 class SubsetOptions:
-    """Take a small part of a COCO set, the same every time.
+    """Select a small part of a COCO set, the same every time.
 
     Attributes:
         root: folder that holds coco/ (DETECTRON2_DATASETS).
-        out: another such folder to write to.
+        out: folder in which the new coco/ is created.
         count: number of images.
-        split: split to take them from, train2017 or val2017.
-        seed: seed of the choice.
-        name: name of the new split; "" keeps the old one.
+        split: split to select from, train2017 or val2017.
+        seed: random seed of the selection.
+        name: name of the new split; "" keeps the old name.
     """
 
     root: str = positional()
@@ -51,7 +51,7 @@ class SubsetOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Say what is wrong with a COCO folder; exit code 1 for problems.
+    """List the problems of a COCO folder; exit code 1 if there are any.
 
     Attributes:
         root: folder that holds coco/ (DETECTRON2_DATASETS).

@@ -1,7 +1,7 @@
-"""Draw what detectors found, side by side.
+"""Draw the detections of several detectors side by side.
 
-White: annotation. Green: prediction with its score that matches an annotation of its class (IoU at least 0.5).
-Red: one that does not.
+White: annotation. Green: prediction, with its score, that matches an annotation of its class (IoU at least 0.5).
+Red: prediction without a match.
 """
 
 import sys
@@ -16,12 +16,12 @@ class PicturesOptions:
     """Draw detections.
 
     Attributes:
-        runs: OUTPUT_DIRs of train_net.py; each gets a strip of images.
+        runs: OUTPUT_DIRs of train_net.py; each adds one strip of images.
         data: folder that holds coco/ (DETECTRON2_DATASETS).
-        out: picture to write, .png or .jpg.
+        out: image file to write, .png or .jpg.
         split: split that was evaluated.
-        count: number of images, spread evenly over the set.
-        score: smallest score to show, in [0, 1].
+        count: number of images, evenly spaced over the set.
+        score: minimum score of the predictions shown, in [0, 1].
         scale: factor by which images are enlarged.
     """
 

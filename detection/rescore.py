@@ -1,7 +1,7 @@
-"""Score COCO predictions again, and fast.
+"""Score existing COCO predictions quickly.
 
-Takes the ``inference/coco_instances_results.json`` of train_net.py, or any COCO result file. Uses faster-coco-eval
-where it is installed and pycocotools otherwise; the two agree (tested). Detectron2's own evaluator is left alone.
+Reads ``inference/coco_instances_results.json`` of train_net.py, or any COCO result file. Uses faster-coco-eval if
+it is installed, else pycocotools; tests check that the two agree. Detectron2's own evaluator is not modified.
 """
 
 import sys
@@ -19,9 +19,9 @@ class RescoreOptions:
     Attributes:
         predictions: OUTPUT_DIR of train_net.py, or a COCO result file.
         annotations: COCO annotation file of the evaluated set.
-        engine: library that computes the scores; auto takes the faster one that is installed.
+        engine: library that computes the scores; auto uses the faster one if it is installed.
         per_class: also print the AP of every class.
-        json_file: file that also receives the numbers; "" writes none.
+        json_file: JSON file to write the scores to as well; "" writes none.
     """
 
     predictions: str = positional()

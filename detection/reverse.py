@@ -1,6 +1,6 @@
-"""Convert a detector's backbone back to timm's names, which are also torchvision's.
+"""Convert a detector's backbone back to timm's names, which torchvision shares.
 
-Takes what tools/convert_to_d2.py wrote and what train_net.py leaves behind (C4, FPN, RetinaNet).
+Accepts files of tools/convert_to_d2.py and checkpoints of train_net.py (C4, FPN, RetinaNet).
 """
 
 import sys
@@ -12,12 +12,12 @@ from engine.parser import positional
 
 @dataclass(frozen=True)
 class ReverseOptions:
-    """Take a detector's backbone back to timm and torchvision.
+    """Convert a detector's backbone back to the names of timm and torchvision.
 
     Attributes:
-        checkpoint: converted file, model_final.pth of train_net.py, or a .pkl in Detectron2's names.
-        out: file to write; .pth (arch, state_dict, input) or .safetensors.
-        config_file: config.yaml of the detector; "" looks beside the checkpoint.
+        checkpoint: converted file, model_final.pth of train_net.py, or .pkl file with Detectron2's names.
+        out: file to write: .pth (with arch, state_dict and input) or .safetensors.
+        config_file: config.yaml of the detector; "" uses the one beside the checkpoint.
     """
 
     checkpoint: str = positional()

@@ -11,7 +11,7 @@ class RowsOptions:
     """List the rows of Table 11 with their config files.
 
     Attributes:
-        copy: folder that also receives the YAML files; "" copies none.
+        copy: folder to copy the YAML files to; "" copies none.
     """
 
     copy: str = ""

@@ -1,1 +1,1 @@
-"""Runs a job: command line, loop, checkpoints, run folder. Knows neither images nor tasks."""
+"""Runs a job: command line, loop, checkpoints and run folder. Independent of images and tasks."""

@@ -1,4 +1,4 @@
-"""Checkpoint files: tensors and plain values only, never half written."""
+"""Checkpoint files, which hold only tensors and plain values and are never left half written."""
 
 import pickle
 import zipfile
@@ -12,11 +12,11 @@ from engine.files import replacing
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint, or leave the old one as it is.
+    """Write a checkpoint; a failure leaves the old one intact.
 
     Args:
         content: tensors, numbers, strings, and dicts, lists and tuples of them.
-        path: the file.
+        path: file to write.
 
     Raises:
         UserError: the file cannot be written.
@@ -26,34 +26,32 @@ def save(content: dict[str, Any], path: Path) -> None:
 
 
 def newest(checkpoint_or_run: str | Path) -> Path:
-    """Give the checkpoint that a file or a run folder stands for: of a folder its last.pth."""
+    """Return the path of a checkpoint; a run folder stands for its last.pth."""
     path = Path(checkpoint_or_run)
     return path / "last.pth" if path.is_dir() else path
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU without running code from it.
+    """Read a checkpoint to the CPU without running any code in it.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
-        What :func:`save` was given.
+        The content that was passed to :func:`save`.
 
     Raises:
-        UserError: no such file, a damaged one, or one that needs code to load.
+        UserError: the file is missing or damaged, or needs code to load.
     """
     if not path.is_file():
         raise UserError(f"checkpoint {path} not found")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        what = (
-            "holds Python objects besides tensors" if zipfile.is_zipfile(path) else "was not written by torch.save"
-        )
-        raise UserError(f"{path} {what}: not one of our checkpoints") from error
+        what = "holds objects other than tensors" if zipfile.is_zipfile(path) else "was not written by torch.save"
+        raise UserError(f"{path} {what}, so it is not a checkpoint of this package") from error
     except (RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged or not a checkpoint: {one_line(error)}") from error
+        raise UserError(f"{path} is damaged or is not a checkpoint: {one_line(error)}") from error
     _check_sums(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not a checkpoint")
@@ -61,41 +59,41 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def _check_sums(path: Path) -> None:
-    """Torch reads weights without looking at the file's check sums."""
+    """Verify the checksums in the file, which torch.load ignores."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip()
         if damaged:
-            raise UserError(f"{path} is damaged: {damaged} has another check sum than when it was written")
+            raise UserError(f"{path} is damaged: the checksum of {damaged} does not match")
 
 
 def expect(content: dict[str, Any], path: Path, program: str, **kinds: type) -> None:
     """Check that a checkpoint has the fields that a program writes.
 
     Args:
-        content: of the file.
-        path: for messages.
-        program: that should have written it.
+        content: content of the file.
+        path: path of the file, for messages.
+        program: program that should have written it.
         kinds: field -> type.
 
     Raises:
-        UserError: one is missing or of another type.
+        UserError: a field is missing or has the wrong type.
     """
     for name, kind in kinds.items():
         if name not in content:
             raise UserError(f"{path} was not written by {program}: it has no {name!r}")
         if not isinstance(content[name], kind):
-            raise UserError(f"{path} is damaged: its {name!r} is {content[name]!r:.40}")
+            raise UserError(f"{path} is damaged: its {name!r} has the wrong type: {content[name]!r:.40}")
 
 
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: Path) -> None:
-    """Load weights strictly; say what does not fit in one line.
+    """Load weights strictly and report any mismatch in one line.
 
     Raises:
-        UserError: missing or unexpected names, or other shapes.
+        UserError: the names or shapes of the weights do not match the model.
     """
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"{origin} is damaged: its weights are not tensors by name")
+        raise UserError(f"{origin} is damaged: its weights do not map names to tensors")
     own = model.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
@@ -109,5 +107,5 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], origin:
         if names
     ]
     if problems:
-        raise UserError(f"{origin} is of another architecture: {', '.join(problems)} weights")
+        raise UserError(f"{origin} has weights of a different architecture: {', '.join(problems)}")
     model.load_state_dict(state)

@@ -20,11 +20,11 @@ class Command:
 
     Attributes:
         options: dataclass of its options.
-        target: ``"module:function"``; called with the options. An integer that it returns is the exit code.
-        more: further arguments of the function.
+        target: ``"module:function"``, called with the options; an integer result becomes the exit code.
+        more: further arguments to the function.
         prog: name of the command, as typed.
         text: description shown by ``--help``.
-        recipes: what its ``--config`` finds by name.
+        recipes: recipes that ``--config`` finds by name.
     """
 
     options: type[Any]
@@ -35,15 +35,15 @@ class Command:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
-        """Run the command; returns the exit code.
+        """Run the command and return the exit code.
 
         Args:
-            arguments: None means those of the process.
+            arguments: command-line arguments; None means those of the process.
         """
         return guard(lambda: self.run(self.read(arguments)))
 
     def run(self, options: Any) -> int:
-        """Import the function and call it with options; returns the exit code."""
+        """Import the function, call it with the options and return the exit code."""
         module, name = self.target.split(":")
         result = getattr(importlib.import_module(module), name)(options, **self.more)
         return result if isinstance(result, int) else 0
@@ -70,11 +70,11 @@ def command(options: type[Any], target: str, recipes: Recipes | None = None, **m
     Args:
         options: dataclass of the command's options.
         target: ``"module:function"`` that does the work.
-        recipes: what ``--config`` finds by name.
-        **more: further arguments of the function.
+        recipes: recipes that ``--config`` finds by name.
+        **more: further arguments to the function.
 
     Returns:
-        The command; call it with arguments, or without for those of the process.
+        The command; call it with arguments, or without any to use those of the process.
     """
     prog, text = _caller()
     return Command(options, target, prog, text, recipes, more)
@@ -89,7 +89,7 @@ class Subcommands:
     commands: Mapping[str, Command]
 
     def __call__(self, arguments: Sequence[str] | None = None) -> int:
-        """Run the command that the first argument names; returns the exit code."""
+        """Run the command named by the first argument and return the exit code."""
         words = sys.argv[1:] if arguments is None else list(arguments)
         return guard(lambda: self._run(words))
 
@@ -134,10 +134,10 @@ def _caller() -> tuple[str, str]:
 
 
 def list_commands(package: Path) -> int:
-    """Print the commands of a package, found without importing them: its files that declare a ``main``.
+    """Print the commands of a package: the files that declare a ``main``, found without importing them.
 
     Args:
-        package: its folder.
+        package: folder of the package.
 
     Returns:
         The exit code 0.

@@ -1,4 +1,4 @@
-"""Options that every training command has. Imports nothing heavy, so that ``--help`` answers at once."""
+"""Options that every training command has. Imports nothing heavy, so that ``--help`` is instant."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -21,7 +21,7 @@ class OptimConfig:
         per: whether the learning rate changes at every update or at every epoch.
         milestones: epochs, counted from 1, at which multistep multiplies the rate by gamma, e.g. [150, 225].
         gamma: factor of the multistep schedule.
-        warmup_epochs: length of the linear warm-up, epochs.
+        warmup_epochs: length of the linear warm-up, in epochs.
         warmup_lr: learning rate at the start of the warm-up.
         min_lr: learning rate at the end of the cosine schedule.
         clip_grad: largest gradient norm; 0 turns clipping off.
@@ -51,19 +51,19 @@ class TrainingConfig:
         epochs: number of passes over the training set.
         seed: seed of everything random.
         resume: continue from last.pth in the run folder.
-        auto_resume: continue where there is a last.pth and start otherwise, for jobs that a queue may restart.
-        overwrite: start again in a folder that already holds a run.
-        device: device to train on; auto takes a GPU where there is one.
-        precision: precision of the network; auto takes bf16 on a GPU that has it, and float32 ("no") otherwise.
+        auto_resume: continue if there is a last.pth and start otherwise, for jobs that a queue may restart.
+        overwrite: start over in a folder that already holds a run.
+        device: device to train on; auto uses a GPU if there is one.
+        precision: precision of the network; auto uses bf16 on a GPU that has it, and float32 ("no") otherwise.
         channels_last: keep images and weights in the channels-last memory layout.
         compile: compile the network with torch.compile.
         accumulate: number of batches per optimizer update.
-        ema_decay: decay of the averaged model, buffers included; 0 keeps none.
-        sync_bn: compute BatchNorm statistics over all GPUs.
-        save_every: steps between checkpoints within an epoch, besides the one after each epoch; 0 saves none.
+        ema_decay: decay of the averaged model, buffers included; 0 keeps no average.
+        sync_bn: compute BatchNorm statistics across all GPUs.
+        save_every: steps between checkpoints within an epoch, besides the one after each epoch; 0 disables them.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
         max_steps: stop after this many steps; 0 sets no limit.
-        log_every: steps between updates of the displayed loss, which is also where a NaN is noticed.
+        log_every: steps between updates of the displayed loss, which are also when a NaN is detected.
         optim: optimizer and learning-rate schedule.
     """
 

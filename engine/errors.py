@@ -1,4 +1,4 @@
-"""A mistake that the user can correct is reported in one line, with exit code 2."""
+"""Mistakes that the user can correct are reported in one line, with exit code 2."""
 
 import difflib
 import os
@@ -12,14 +12,14 @@ TRACEBACK = "KEEPAUGMENT_TRACEBACK"
 
 
 class UserError(ValueError):
-    """A mistake that the user can correct: says what is wrong, where, and what to do, in one line."""
+    """A mistake that the user can correct; its one-line message states what is wrong, where, and what to do."""
 
 
 def nearest(name: str, names: Iterable[str], prefix: str = "", full: Mapping[str, str] | None = None) -> str:
     """Return ``" (did you mean 'x'?)"``, or ``""`` when no known name is similar.
 
     Args:
-        name: as given.
+        name: name as given.
         names: valid names.
         prefix: written before the suggestion instead of quotation marks, e.g. ``"--"``.
         full: valid name -> the name to suggest.
@@ -32,16 +32,16 @@ def nearest(name: str, names: Iterable[str], prefix: str = "", full: Mapping[str
 
 
 def guard(main: Callable[[], int | None]) -> int:
-    """Run a command; turn errors that the user can correct into one line on stderr and exit code 2.
+    """Run a command; report errors that the user can correct in one line on stderr, with exit code 2.
 
-    Those are :class:`UserError` and ``OSError``. Set ``KEEPAUGMENT_TRACEBACK=1`` to see where one came from. Any
+    Those are :class:`UserError` and ``OSError``. Set ``KEEPAUGMENT_TRACEBACK=1`` to see where one comes from. Any
     other exception is a bug and keeps its traceback.
 
     Args:
         main: the command; returns an exit code or None.
 
     Returns:
-        The exit code: 0, 2 for a user's error, 130 after Ctrl-C, 141 when the reader of the output has gone.
+        The exit code: 0, 2 for a user error, 130 after Ctrl-C, 141 if the output pipe was closed.
     """
     try:
         return main() or 0
@@ -50,9 +50,9 @@ def guard(main: Callable[[], int | None]) -> int:
             raise
         return stop.code or 0
     except KeyboardInterrupt:
-        print("interrupted; a training run continues from its last checkpoint with --resume", file=sys.stderr)
+        print("interrupted; use --resume to continue a training run from its last checkpoint", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the output pipe was closed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (UserError, OSError) as error:
@@ -64,7 +64,7 @@ def guard(main: Callable[[], int | None]) -> int:
 
 @contextmanager
 def as_user_error(where: str = "") -> Iterator[None]:
-    """Turn the ``ValueError`` of a library into a :class:`UserError`, where a user's options reach it.
+    """Turn a library's ``ValueError`` into a :class:`UserError`, where it is called with user options.
 
     Args:
         where: what the options belong to, e.g. ``"augment"``; written before the message.
@@ -84,12 +84,12 @@ def check_ranges(config: Any, prefix: str = "", **limits: tuple[float, float | N
     """Check that fields of a config are within their ranges.
 
     Args:
-        config: with the fields.
-        prefix: of their names on the command line, e.g. ``"data."``.
-        limits: field -> (smallest, largest); None: no largest.
+        config: object with the fields.
+        prefix: prefix of their names on the command line, e.g. ``"data."``.
+        limits: field -> (smallest, largest); None means no upper limit.
 
     Raises:
-        UserError: a field is out of range or not a number (NaN).
+        UserError: a field is out of range or NaN.
 
     Example:
         >>> from engine.config import TrainingConfig
@@ -104,14 +104,14 @@ def check_ranges(config: Any, prefix: str = "", **limits: tuple[float, float | N
 
 
 def check_choices(config: Any, prefix: str = "") -> None:
-    """Check that the fields of a config with a ``Literal`` type hold one of its values, as the command line does.
+    """Check that fields with a ``Literal`` type hold one of its values, as the command line does.
 
     Args:
         config: a dataclass; nested ones are checked too.
-        prefix: of the fields' names on the command line, e.g. ``"data."``.
+        prefix: prefix of the fields' names on the command line, e.g. ``"data."``.
 
     Raises:
-        UserError: a field holds another value.
+        UserError: a field holds a value that its type does not allow.
     """
     hints = get_type_hints(type(config))
     for field in fields(config):
@@ -124,7 +124,7 @@ def check_choices(config: Any, prefix: str = "") -> None:
 
 
 def one_line(error: BaseException | str) -> str:
-    """Reduce an exception to its message in one line; a data worker's traceback to its last line."""
+    """Return an exception's message as one line; of a data worker's traceback, only the last line."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

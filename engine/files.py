@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import json
 import math
@@ -13,16 +13,16 @@ from engine.errors import UserError, one_line
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside its place and move it there at the end; a failure leaves the old file intact.
+    """Write a file under a temporary name and rename it at the end; a failure leaves the old file intact.
 
     Args:
-        path: the file; its folder is made, links are followed.
+        path: file to write; its folder is created and links are followed.
 
     Yields:
         A binary file to write to.
 
     Raises:
-        UserError: the file cannot be written (disk full, no permission), or is a folder, device or pipe.
+        UserError: the file cannot be written (disk full, no permission) or is a folder, device or pipe.
     """
     path = check_target(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -34,60 +34,60 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot write {path}: {one_line(error)}; an older file is unchanged") from error
+        raise UserError(f"cannot write {path}: {one_line(error)}; any existing file is unchanged") from error
     finally:
-        with suppress(OSError):  # it was moved, or its folder is not a folder
+        with suppress(OSError):  # it has been moved, or its parent is not a folder
             temporary.unlink()
 
 
 def check_target(path: Path) -> Path:
-    """See whether a file could be written, before the work that makes its content.
+    """Check that a file can be written, before its content is computed.
 
     Args:
-        path: the file.
+        path: file to write.
 
     Returns:
-        The file, links followed.
+        The path with links resolved.
 
     Raises:
-        UserError: it is a folder, device or pipe, or in a place where nothing can be written.
+        UserError: the path is a folder, device or pipe, or is in a folder that is not writable.
     """
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():
-            raise UserError(f"cannot write {path}: it is not a regular file: give another name")
+            raise UserError(f"cannot write {path}: it is not a regular file; give another name")
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"cannot write {path}: {one_line(error)}") from error
     folder = next(parent for parent in path.parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write {path}: {folder} is not a folder that can be written to")
+        raise UserError(f"cannot write {path}: {folder} is not a writable folder")
     return path
 
 
 def check_targets(*paths: str, inputs: Sequence[str] = ()) -> None:
-    """See whether the files that a command will write could be written; "" means none.
+    """Check that the files that a command will write can be written; "" means none.
 
     Args:
-        paths: to write.
-        inputs: that the command reads.
+        paths: files to write.
+        inputs: files that the command reads.
 
     Raises:
-        UserError: see :func:`check_target`; two of them, or one and an input, are the same file.
+        UserError: see :func:`check_target`; or two files, or a file and an input, are the same.
     """
     seen = {Path(name).resolve() for name in inputs if name}
     for name in filter(None, paths):
         path = check_target(Path(name))
         if path in seen:
-            raise UserError(f"cannot write {name}: it is also read or written by this command: give another name")
+            raise UserError(f"cannot write {name}: it is also read or written by this command; give another name")
         seen.add(path)
 
 
 def write_json(content: Any, path: str | Path, *, indent: int | None = 1) -> None:
-    """Write a JSON file, or leave the old one as it is.
+    """Write a JSON file; a failure leaves the old one intact.
 
     Args:
-        content: plain values; NaN becomes null, as strict JSON has no NaN.
-        path: the file; "" writes nothing.
+        content: plain values; NaN becomes null, because strict JSON has no NaN.
+        path: file to write; "" writes nothing.
         indent: spaces per level; None writes one line.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a task tells the training loop: its batches, its step, its evaluation."""
+"""The interface between a task and the training loop: batches, training step and evaluation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ class StepResult(NamedTuple):
 
     Attributes:
         loss: scalar with a graph.
-        logs: detached scalars on the device, averaged over the epoch (NaN: not counted).
-        images: number of images the step saw in this process.
+        logs: detached scalars on the device, averaged over the epoch; NaN entries are not counted.
+        images: number of images in the step, in this process.
     """
 
     loss: Tensor
@@ -22,14 +22,14 @@ class StepResult(NamedTuple):
 
 
 class Loader(Protocol):
-    """Batches of one epoch, the same ones for the same epoch number."""
+    """Batches of one epoch; the same epoch number always gives the same batches."""
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch, and how many of its batches to leave out."""
+        """Choose the epoch and how many of its first batches to skip."""
         ...
 
     def __len__(self) -> int:
-        """Count the batches of this process."""
+        """Return the number of batches of this process."""
         ...
 
     def __iter__(self) -> Iterator[Any]:
@@ -39,7 +39,7 @@ class Loader(Protocol):
 
 @dataclass
 class Progress:
-    """Share of the planned training that is done, in [0, 1]: the loop writes it, schedules read it."""
+    """Completed share of the planned training, in [0, 1]; set by the loop and read by schedules."""
 
     share: float = 0.0
 
@@ -50,7 +50,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """A task in the terms of the loop.
+    """A task in the form that the training loop needs.
 
     Attributes:
         loader: training batches.
@@ -59,7 +59,7 @@ class Job:
         headline: the metric that decides which checkpoint is best (higher is better).
         export: training module -> the network to save under ``state_dict``.
         meta: plain values saved with the weights: arch, classes, normalisation.
-        progress: set before every step.
+        progress: updated before every step.
     """
 
     loader: Loader

@@ -1,4 +1,4 @@
-"""Batches that depend on the seed and the epoch only, whatever the number of workers."""
+"""Batches that depend only on the seed and the epoch, not on the number of workers."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ class Seeded(Dataset[Any]):
     """A dataset whose random transforms depend on (seed, epoch, index) alone.
 
     Args:
-        dataset: map-style; its transforms draw from torch's global generator.
-        seed: of the run.
+        dataset: map-style dataset whose transforms draw from torch's global generator.
+        seed: seed of the run.
     """
 
     def __init__(self, dataset: Any, seed: int) -> None:
@@ -55,11 +55,11 @@ class EpochLoader:
     """A DataLoader over a plan of batches.
 
     Args:
-        dataset: map-style.
+        dataset: map-style dataset.
         plan: epoch -> batches of indices of this process.
-        seed: of the run.
-        workers: data worker processes; 0 loads in this process.
-        pin: page-locked batches, for GPUs.
+        seed: seed of the run.
+        workers: number of data worker processes; 0 loads in this process.
+        pin: whether batches are page-locked, for GPUs.
 
     Source: torch.utils.data.
     """
@@ -77,7 +77,7 @@ class EpochLoader:
         )
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch of the next pass, and how many of its batches to leave out."""
+        """Choose the epoch of the next pass and how many of its first batches to skip."""
         self.plan.epoch, self.plan.skip = epoch, skip
 
     def __len__(self) -> int:
@@ -88,17 +88,17 @@ class EpochLoader:
 
 
 def shuffled(count: int, batch_size: int, seed: int, *, rank: int = 0, processes: int = 1) -> BatchPlan:
-    """Plan epochs that visit every sample once, in a new order each, without the last incomplete batch.
+    """Plan epochs that visit every sample once, each in a new order, and drop the incomplete last batch.
 
     Args:
-        count: samples in the set.
-        batch_size: images per step over all processes.
-        seed: of the run.
-        rank: of this process.
-        processes: how many share each batch.
+        count: number of samples in the set.
+        batch_size: images per step across all processes.
+        seed: seed of the run.
+        rank: rank of this process.
+        processes: number of processes that share each batch.
 
     Returns:
-        The plan. All processes together see the batches that one process would see.
+        The plan. Together, the processes get the same batches as a single process would.
 
     Raises:
         UserError: the batch is larger than the set, or not a multiple of the number of processes.
@@ -106,7 +106,7 @@ def shuffled(count: int, batch_size: int, seed: int, *, rank: int = 0, processes
     if not 0 < batch_size <= count:
         raise UserError(f"a batch of {batch_size} images is larger than the set of {count}: lower the batch size")
     if batch_size % processes:
-        raise UserError(f"the batch of {batch_size} images does not divide among {processes} processes")
+        raise UserError(f"the batch of {batch_size} images cannot be split evenly among {processes} processes")
 
     def plan(epoch: int) -> list[list[int]]:
         order = torch.randperm(count, generator=generator(seed, "order", epoch)).tolist()
@@ -118,13 +118,13 @@ def shuffled(count: int, batch_size: int, seed: int, *, rank: int = 0, processes
 
 
 def in_order(indices: Sequence[int], batch_size: int) -> BatchPlan:
-    """Plan one pass in the given order, the last batch included: for evaluation."""
+    """Plan one pass in the given order, including an incomplete last batch, for evaluation."""
     batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
     return lambda epoch: batches
 
 
 def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
-    """Move the tensors of each batch (a tensor, tuple, list or dict of them) without waiting."""
+    """Move the tensors of each batch (a tensor, or a tuple, list or dict of them) asynchronously."""
     for batch in batches:
         yield _move(batch, device)
 

@@ -1,4 +1,4 @@
-"""The training loop of all tasks: epochs of steps, evaluation, checkpoints, exact resuming."""
+"""The training loop of all tasks: epochs, evaluation, checkpoints and exact resuming."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 
 class Trainer:
-    """A training run: where it stands, and what it takes to go on.
+    """A training run: its position and everything needed to continue it.
 
     Args:
         engine: model and optimizers.
         job: what to do in a step and in an evaluation.
-        config: of the run.
-        folder: opened by the caller.
+        config: options of the run.
+        folder: run folder, already opened by the caller.
 
     Raises:
-        UserError: the checkpoint to resume from does not fit, or lies behind the planned end.
+        UserError: the checkpoint to resume from does not match the run or is past its planned end.
 
-    Source: the loops of timm's train.py and pycls, read for what users expect.
+    Source: the loops of timm's train.py and pycls, consulted for what users expect.
     """
 
     def __init__(self, engine: Engine, job: Job, config: TrainingConfig, folder: RunFolder) -> None:
@@ -43,15 +43,15 @@ class Trainer:
         self.total = min(self.planned, config.max_steps) if config.max_steps else self.planned
         if self.position.steps > self.total:
             raise UserError(
-                f"{folder.last} is at step {self.position.steps}, but the run would end at {self.total}: "
+                f"{folder.last} is at step {self.position.steps}, but the run ends at step {self.total}: "
                 "raise --epochs"
             )
 
     def fit(self) -> dict[str, Any]:
-        """Train to the end, or to a SIGTERM.
+        """Train to the end, or until a SIGTERM.
 
         Returns:
-            The last row of metrics.jsonl; the one before a SIGTERM when that ended the run.
+            The last row of metrics.jsonl; after a SIGTERM, the last one written before it.
 
         Raises:
             UserError: the loss is not finite; the last good checkpoint is kept.
@@ -95,7 +95,7 @@ class Trainer:
                 complete = last
                 break
         if not self.means.names:
-            raise UserError("the training set gave no batch: lower --data.batch_size")
+            raise UserError("the training set yielded no batches: lower --data.batch_size")
         self._look()
         number = position.epoch + 1
         if complete:
@@ -116,9 +116,9 @@ class Trainer:
         self.job.progress.share = min(1.0, position.steps / self.planned)
         updates = last or (position.batch + 1) % engine.accumulate == 0
         with engine.part(updates):
-            with engine.accelerator.autocast():
-                result = self.job.step(batch)
-            engine.update(result.loss, position.updates, updates)
+            result = self.job.step(batch)  # not under autocast: the prepared model has its own
+            size = position.batch % engine.accumulate + 1
+            engine.update(result.loss, position.updates, size if updates else 0)
         self.means.add({"loss": result.loss.detach(), **result.logs})
         self.throughput.images += result.images
         position.steps += 1
@@ -127,7 +127,7 @@ class Trainer:
         return updates
 
     def _stops(self, stop: StopSignal, looks: bool) -> bool:
-        """Save in the middle of the epoch where it is time to; return whether to stop."""
+        """Save a checkpoint within the epoch if one is due; return whether to stop."""
         stops = stop.agreed(looks)
         every = self.config.save_every
         if stops or (every and self.position.steps % every == 0):
@@ -136,10 +136,11 @@ class Trainer:
         return stops
 
     def _finish_epoch(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Evaluate where it is time to, log and save; return the whole row."""
+        """Evaluate if due, log and save; return the complete row."""
         position, config = self.position, self.config
         ends = position.epoch == config.epochs or position.steps >= self.total
         if ends or position.epoch % config.eval_every == 0:
+            self.engine.share_buffers()
             with torch.no_grad():
                 row |= self.job.evaluate(self.engine.evaluated)
         row["learning_rate"] = self.engine.lr
@@ -150,12 +151,12 @@ class Trainer:
         return row
 
     def _look(self) -> str:
-        """Wait for the device once: check the loss and describe the epoch so far."""
+        """Synchronise with the device once to check the loss; return a summary of the epoch so far."""
         loss = self.means.tensor()[0].item()
         if not math.isfinite(loss):
             raise UserError(
-                f"the loss is {loss} near step {self.position.steps}: lower --optim.lr, or clip with "
-                "--optim.clip_grad; a last.pth in the run folder holds the last good state"
+                f"the loss is {loss} near step {self.position.steps}: lower --optim.lr, or clip gradients with "
+                "--optim.clip_grad; last.pth in the run folder, if any, holds the last good state"
             )
         rate = self.throughput.images_per_second * self.engine.accelerator.num_processes
         waiting = f"{self.throughput.wait_share:.0%} waiting for data"
@@ -163,7 +164,7 @@ class Trainer:
 
 
 def _mark_last(batches: Iterable[T]) -> Iterator[tuple[T, bool]]:
-    """Tell with every batch whether it is the last one."""
+    """Yield each batch with a flag that marks the last one."""
     iterator = iter(batches)
     ahead = next(iterator, None)
     while ahead is not None:

@@ -1,11 +1,11 @@
-"""Averages of an epoch."""
+"""Averages over an epoch."""
 
 import torch
 from torch import Tensor
 
 
 class Means:
-    """Running means on the device; NaN entries are not counted. Never waits for the device by itself."""
+    """Running means on the device, accumulated without waiting for it; NaN entries are not counted."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -17,7 +17,7 @@ class Means:
         return list(self.sums)
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Add one step's scalars. The loss counts even when it is NaN: that has to show."""
+        """Add one step's scalars. A NaN loss is counted, so that it is noticed."""
         for name, value in values.items():
             value = value.detach().float()
             counts = torch.ones_like(value) if name == "loss" else (~value.isnan()).float()
@@ -30,11 +30,11 @@ class Means:
         return {name: (self.sums[name].item(), self.counts[name].item()) for name in self.sums}
 
     def restore(self, state: dict[str, tuple[float, float]], device: torch.device) -> None:
-        """Put back what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         for name, (total, count) in state.items():
             self.sums[name] = torch.tensor(total, device=device)
             self.counts[name] = torch.tensor(count, device=device)
 
     def tensor(self) -> Tensor:
-        """Return all means, in the order of ``names``; NaN where nothing was counted."""
+        """Return all means, in the order of ``names``; NaN if nothing was counted."""
         return torch.stack([self.sums[name] / self.counts[name] for name in self.sums])

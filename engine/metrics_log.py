@@ -1,4 +1,4 @@
-"""Reading metrics.jsonl. Imports nothing heavy."""
+"""Reads metrics.jsonl. Imports nothing heavy."""
 
 import json
 import statistics
@@ -9,13 +9,13 @@ METRICS = "metrics.jsonl"
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read the metrics of a run; a line cut short by a crash is left out.
+    """Read the metrics of a run; a line cut short by a crash is skipped.
 
     Args:
-        folder: of the run.
+        folder: run folder.
 
     Returns:
-        One dict per evaluated or finished epoch; none where there is no file.
+        One dict per evaluated or finished epoch; an empty list if there is no file.
     """
     path = folder / METRICS
     lines = path.read_text().splitlines() if path.is_file() else []
@@ -23,15 +23,15 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def median_of_last(folder: Path, metric: str = "top1", count: int = 20) -> float | None:
-    """Give the median of a metric over the last evaluations of a run.
+    """Return the median of a metric over the last evaluations of a run.
 
     Args:
-        folder: of the run.
-        metric: name in metrics.jsonl.
-        count: how many of the last evaluations.
+        folder: run folder.
+        metric: name of the metric in metrics.jsonl.
+        count: number of last evaluations to use.
 
     Returns:
-        The median; None where nothing was evaluated.
+        The median; None if nothing was evaluated.
 
     Source: Oliver et al., NeurIPS 2018, and the MixMatch family (median of the last 20 checkpoints).
     """

@@ -1,4 +1,4 @@
-"""Export to ONNX, checked with ONNX Runtime before anything is written."""
+"""Exports to ONNX, checked with ONNX Runtime before anything is written."""
 
 import sys
 import tempfile
@@ -20,18 +20,18 @@ def checked_onnx(
     about: dict[str, str],
     largest_difference: float,
 ) -> None:
-    """Export a network with a free batch size, and refuse to write one that computes something else.
+    """Export a network with a dynamic batch size; it is not written if its results differ from torch's.
 
     Args:
         model: images_BCHW -> one tensor; in evaluation mode, on the CPU.
-        shape: (C, H, W) of its input, pixels; called ``images``.
-        out: the .onnx file.
+        shape: (C, H, W) of its input, pixels; the input is named ``images``.
+        out: .onnx file to write.
         output: name of the output.
         about: metadata of the file.
-        largest_difference: to torch, relative to the largest output.
+        largest_difference: largest allowed difference from torch, relative to the largest output.
 
     Raises:
-        UserError: ONNX is not installed, or its result differs.
+        UserError: ONNX is not installed, or its results differ too much.
 
     Source: torch.onnx, dynamo exporter.
     """
@@ -39,7 +39,7 @@ def checked_onnx(
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise UserError(f"ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from error
+        raise UserError(f"ONNX export needs {error.name}: run pip install onnx onnxscript onnxruntime") from error
     images_BCHW = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
@@ -64,7 +64,7 @@ def checked_onnx(
     theirs = torch.from_numpy(session.run(None, {"images": images_BCHW.numpy()})[0])
     difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1e-12))
     if not difference <= largest_difference:
-        raise UserError(f"the exported network differs from the trained one by {difference:.1e}: not written")
+        raise UserError(f"the export differs from the trained network by {difference:.1e}: nothing was written")
     with replacing(out) as file:
         file.write(content)
-    print(f"largest relative difference to torch: {difference:.1e}", file=sys.stderr)
+    print(f"largest relative difference from torch: {difference:.1e}", file=sys.stderr)

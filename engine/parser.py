@@ -1,4 +1,4 @@
-"""Dataclasses as command lines and as YAML: a flag for every field, recipes by name, errors in one line."""
+"""Dataclasses as command lines and as YAML: a flag for every field, recipes by name, one-line errors."""
 
 import argparse
 import re
@@ -31,8 +31,8 @@ class Recipes:
     """YAML files that ``--config`` finds by name.
 
     Attributes:
-        folder: its YAML files can be named without path and suffix.
-        generate: name -> YAML text of further recipes; called only for a name that is not in the folder.
+        folder: folder whose YAML files can be named without path and suffix.
+        generate: returns further recipes, name -> YAML text; called only for names not in the folder.
     """
 
     folder: Path
@@ -42,10 +42,10 @@ class Recipes:
         """Return the path or the text of a recipe.
 
         Args:
-            name: of a recipe, a path, or YAML text with more than one line.
+            name: name of a recipe, a path, or YAML text of more than one line.
 
         Raises:
-            UserError: there is no such recipe; names the nearest.
+            UserError: the recipe does not exist; the message suggests the nearest one.
         """
         if "\n" in name or Path(name).is_file():
             return name
@@ -57,13 +57,13 @@ class Recipes:
             return generated[name]
         if "/" in name and generated:
             hint = nearest(name, generated)
-            raise UserError(f"no recipe {name!r}{hint}: give a YAML file or the name of a table's cell")
+            raise UserError(f"recipe {name!r} not found{hint}: give a YAML file or the name of a table cell")
         hint = nearest(name, shipped)
-        raise UserError(f"no recipe {name!r}{hint}: give a YAML file, or one of {', '.join(shipped)}")
+        raise UserError(f"recipe {name!r} not found{hint}: give a YAML file, or one of {', '.join(shipped)}")
 
 
 class Parser(ArgumentParser):
-    """A parser that knows where recipes are."""
+    """A parser whose ``--config`` finds recipes by name."""
 
     recipes: Recipes | None = None
 
@@ -84,8 +84,8 @@ def positional(*, nargs: str | None = None, default: Any = MISSING, metavar: str
 
     Args:
         nargs: None (one value), ``"?"``, ``"+"`` or ``REST`` (everything that follows), as in argparse.
-        default: of the field; without one the argument is required.
-        metavar: shown in the usage line; "" is the name of the field.
+        default: default of the field; without one, the argument is required.
+        metavar: name shown in the usage line; "" means the name of the field.
 
     Returns:
         The field, for the right-hand side of its definition.
@@ -94,17 +94,17 @@ def positional(*, nargs: str | None = None, default: Any = MISSING, metavar: str
 
 
 def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes: Recipes | None = None) -> Parser:
-    """Make the parser of a configuration class.
+    """Build the parser of a configuration class.
 
     Args:
-        config_type: a dataclass; nested dataclasses become ``--group.field``, fields made by :func:`positional`
-            are given without a flag.
+        config_type: a dataclass; nested dataclasses become ``--group.field``, and fields made by
+            :func:`positional` are given without a flag.
         prog: name of the command, as typed.
         text: description shown by ``--help``.
-        recipes: what ``--config`` finds by name.
+        recipes: recipes that ``--config`` finds by name.
 
     Returns:
-        The parser; its ``--config`` takes YAML files, later ones win.
+        The parser; its ``--config`` takes YAML files, of which later ones win.
 
     Source: jsonargparse.
     """
@@ -119,14 +119,14 @@ def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes
         version=version(DISTRIBUTION) if prog else None,
     )
     parser.recipes = recipes
-    parser.add_argument("--config", action=_FindRecipe, help="YAML recipe: a file, or the name of a shipped one")
+    parser.add_argument("--config", action=_FindRecipe, help="YAML recipe: a file or the name of a built-in one")
     documented = {
         item.arg_name: item.description for item in docstring_parser.parse(config_type.__doc__ or "").params
     }
     for word in words:
         _add_positional(parser, word, documented.get(word.name) or "")
     skip = {word.name for word in words}
-    if any(word.metadata["nargs"] == REST for word in words):  # a switch must not take the first of the rest
+    if any(word.metadata["nargs"] == REST for word in words):  # a switch must not consume the next argument
         switches = [item for item in fields(config_type) if item.type is bool]
         for item in switches:
             parser.add_argument(f"--{item.name}", action="store_true", help=documented.get(item.name))
@@ -166,11 +166,11 @@ def parse(config_type: type[T], arguments: Sequence[str], parser: Parser) -> T:
 
     Args:
         config_type: the dataclass of the parser.
-        arguments: of the command.
+        arguments: command-line arguments.
         parser: from :func:`build_parser`.
 
     Raises:
-        UserError: an unknown field (with the nearest known one), a wrong type, a recipe that does not exist.
+        UserError: a field or recipe is unknown (the message suggests the nearest), or a value has the wrong type.
     """
     return _instantiate(parser, config_type, lambda: parser.parse_args(list(arguments)))
 
@@ -206,14 +206,14 @@ def _instantiate(parser: Parser, config_type: type[T], parse: Callable[[], Any])
 
 
 def explain(message: str, parser: ArgumentParser) -> str:
-    """Say what is wrong with a command line in one line.
+    """Describe in one line what is wrong with a command line.
 
     Args:
-        message: of jsonargparse.
-        parser: knows the fields.
+        message: message from jsonargparse.
+        parser: parser of the command line.
 
     Returns:
-        The message, shortened; for an unknown field with the field that was probably meant.
+        The message, shortened; for an unknown field, also the field that was probably meant.
     """
     message = one_line(message)
     options = list(parser.get_defaults().keys(branches=True))
@@ -227,11 +227,11 @@ def explain(message: str, parser: ArgumentParser) -> str:
         return f"{match[1]} needs a value"
     if match := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
         commands = re.findall(r"[\w-]+", match[2])
-        return f"no command {match[1]!r}{nearest(match[1], commands)}: choose one of {', '.join(commands)}"
+        return f"unknown command {match[1]!r}{nearest(match[1], commands)}: choose one of {', '.join(commands)}"
     if match := re.search(r'expected "command" to be one of \{(.*?)\}', message):
         return f"choose a command: {', '.join(match[1].split(','))}; --help describes them"
     if match := re.search(r"nrecognized arguments: (.*)", message):
-        return f"unexpected argument {match[1]!r}; --help shows how the command is called"
+        return f"unexpected argument {match[1]!r}; --help shows the usage"
     if match := re.search(r'Parser key "([\w.]+)": Unable to load config', message):
         inner = next((name for name in options if name.startswith(f"{match[1]}.")), match[1])
         return f"{match[1]} is a group of options, not a value (did you mean --{inner}?)"
@@ -243,7 +243,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
 
 
 def _unknown(name: str, options: Sequence[str]) -> str:
-    """Name the field of that name in another group, or the one with the nearest name."""
+    """Suggest the field with this name in another group, or the one with the nearest name."""
     same = [other for other in options if other.split(".")[-1] == name.split(".")[-1]]
     by_last_part = {other.split(".")[-1]: other for other in reversed(options)}
     hint = nearest(name, options, "--") or nearest(name.split(".")[-1], by_last_part, "--", by_last_part)
@@ -256,7 +256,7 @@ def _wrong_value(name: str, text: str) -> str:
     if choices := re.search(r"Expected a (?:typing\.)?Literal\[(.*?)\]\. Got value: (.*)", text):
         words = re.findall(r"'([^']*)'", choices[1])
         value = choices[2].strip()
-        hint = "; YAML reads a bare yes or no as a truth value: quote it" if value in ("True", "False") else ""
+        hint = "; YAML reads an unquoted yes or no as a boolean: quote it" if value in ("True", "False") else ""
         return f"{name} must be one of {', '.join(words)}, got {value!r}{nearest(value, words)}{hint}"
     if kind := re.search(r"Expected a <class '(\w+)'>\. Got value: (.*)", text):
         nouns = {
@@ -268,6 +268,6 @@ def _wrong_value(name: str, text: str) -> str:
         }
         example = ", e.g. [1, 2]" if kind[1] == "tuple" else ""
         value = kind[2].strip()
-        hint = f"; write --{name}=true before an argument without a flag" if kind[1] == "bool" else ""
+        hint = f"; write --{name}=true before a positional argument" if kind[1] == "bool" else ""
         return f"{name} must be {nouns.get(kind[1], kind[1])}{example}, got {value!r}{hint}"
     return f"{name}: {text}"

@@ -1,4 +1,4 @@
-"""One progress line with ETA on a terminal; one line per epoch everywhere."""
+"""A progress line with an ETA on terminals, and one line per epoch everywhere."""
 
 import sys
 import time
@@ -13,13 +13,13 @@ _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
 
 
 class Throughput:
-    """Count images and the time spent waiting for them."""
+    """Counts images and the time spent waiting for them."""
 
     def __init__(self) -> None:
         self.start, self.waited, self.images = time.perf_counter(), 0.0, 0
 
     def timed(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Yield the batches, adding up how long each took to come."""
+        """Yield the batches, adding up the time spent waiting for each."""
         iterator = iter(batches)
         while True:
             begin = time.perf_counter()
@@ -50,9 +50,9 @@ class ProgressLine:
     """The progress line of a whole run, on the main process.
 
     Args:
-        total: steps of the run.
-        done: steps already taken.
-        shows: whether this process talks.
+        total: number of steps of the run.
+        completed: number of steps already taken.
+        shows: whether this process prints.
 
     Source: rich.
     """
@@ -86,16 +86,16 @@ class ProgressLine:
             self.progress.update(self.task, text=text)
 
     def say(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def tracked(items: Sequence[T], title: str) -> Iterator[T]:
-    """Go through items with a bar and an ETA on stderr; silent where nobody watches.
+    """Iterate over items with a progress bar and an ETA on stderr; silent if stderr is not a terminal.
 
     Args:
-        items: to go through.
-        title: of the bar.
+        items: items to iterate over.
+        title: title of the bar.
 
     Source: rich.
     """
@@ -105,14 +105,14 @@ def tracked(items: Sequence[T], title: str) -> Iterator[T]:
 
 
 def with_share(title: str, work: Callable[[Callable[[float], None]], T]) -> T:
-    """Do work that tells the share it has done, under a bar that appears with its first word.
+    """Run work that reports its progress, under a bar that appears at the first report.
 
     Args:
-        title: of the bar.
-        work: takes a function to call with shares in [0, 1].
+        title: title of the bar.
+        work: function that takes a callback for the completed share, in [0, 1].
 
     Returns:
-        What the work returns.
+        The result of ``work``.
 
     Source: rich.
     """

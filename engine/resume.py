@@ -1,4 +1,4 @@
-"""What a run needs to go on bit for bit: written after an epoch, or in the middle of one."""
+"""Saves and restores all that a run needs to resume bit for bit, after or within an epoch."""
 
 import json
 import math
@@ -18,14 +18,14 @@ from engine.setup import Engine
 
 @dataclass
 class TrainPosition:
-    """Where a run stands.
+    """The position of a run.
 
     Attributes:
-        epoch: epochs finished.
-        batch: batches of the next epoch that are done.
-        updates: optimizer updates.
-        steps: batches in all.
-        best: best headline so far.
+        epoch: number of finished epochs.
+        batch: number of finished batches of the next epoch.
+        updates: number of optimizer updates.
+        steps: total number of batches.
+        best: best headline metric so far.
     """
 
     epoch: int = 0
@@ -38,15 +38,15 @@ class TrainPosition:
 def save_state(
     engine: Engine, job: Job, folder: RunFolder, position: TrainPosition, means: Means, row: dict[str, Any] | None
 ) -> None:
-    """Write last.pth, and before it best.pth when the headline has risen.
+    """Write last.pth, preceded by best.pth if the headline metric has improved.
 
     Args:
         engine: model and optimizers.
-        job: says what is exported.
-        folder: of the run.
-        position: updated with the new best.
+        job: task that defines what is exported.
+        folder: run folder.
+        position: position of the run, updated with the new best.
         means: averages of the unfinished epoch.
-        row: the evaluation just made; None in the middle of an epoch.
+        row: metrics of the epoch just finished; None within an epoch.
 
     Raises:
         UserError: a file cannot be written; the older one is unchanged.
@@ -81,17 +81,17 @@ def save_state(
 
 
 def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition:
-    """Put everything back as :func:`save_state` left it.
+    """Restore everything that :func:`save_state` saved.
 
     Raises:
-        UserError: the checkpoint holds weights only, or is of another architecture or optimizer.
+        UserError: the checkpoint holds weights only, or has a different architecture or optimizer.
     """
     content = checkpoint.load(folder.last)
     if "resume" not in content:
         raise UserError(f"{folder.last} holds weights only and cannot be resumed")
     saved = content["resume"]
     kinds = {"model": dict, "optimizers": list, "ranks": list, "position": dict}
-    checkpoint.expect(saved if isinstance(saved, dict) else {}, folder.last, "a training that goes on", **kinds)
+    checkpoint.expect(saved if isinstance(saved, dict) else {}, folder.last, "a training command", **kinds)
     checkpoint.load_weights(engine.bare, saved["model"], folder.last)
     if engine.ema is not None:
         if saved["ema"] is None:
@@ -101,7 +101,7 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition
         for optimizer, state in zip(engine.optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
     except (ValueError, LookupError) as error:
-        raise UserError(f"{folder.last} is of another optimizer: {one_line(error)}") from error
+        raise UserError(f"{folder.last} was written with a different optimizer: {one_line(error)}") from error
     if engine.accelerator.scaler is not None and saved["scaler"] is not None:
         engine.accelerator.scaler.load_state_dict(saved["scaler"])
     rank = engine.accelerator.process_index

@@ -1,4 +1,4 @@
-"""The run folder: resolved config, versions, metrics.jsonl, TensorBoard, last.pth and best.pth."""
+"""The run folder: resolved config, versions, metrics.jsonl, TensorBoard logs, last.pth and best.pth."""
 
 import json
 import math
@@ -27,7 +27,7 @@ class RunFolder:
     """One run on disk. Only the main process writes.
 
     Args:
-        path: the folder.
+        path: path of the folder.
         writes: whether this process may write.
     """
 
@@ -35,13 +35,13 @@ class RunFolder:
         self.path, self.writes, self.resumes = path, writes, False
         self._board: Any = None
         self._postponed: TrainingConfig | None = (
-            None  # until the first step: an older run survives what fails before it
+            None  # until the first step, so that an earlier failure leaves an older run intact
         )
         self._kept_epochs = 0
 
     @property
     def last(self) -> Path:
-        """The newest checkpoint, with everything to resume from."""
+        """The newest checkpoint, with everything needed to resume."""
         return self.path / "last.pth"
 
     @property
@@ -50,11 +50,11 @@ class RunFolder:
         return self.path / "best.pth"
 
     def open(self, config: TrainingConfig) -> None:
-        """Create the folder, or decide that the run in it resumes.
+        """Create the folder, and decide whether the run in it is resumed.
 
         Raises:
-            UserError: it already holds a run (an epoch or a checkpoint) and neither resume nor overwrite was
-                asked for; or there is nothing to resume.
+            UserError: the folder already holds a run (an epoch or a checkpoint) and neither resume nor overwrite
+                is set; or there is nothing to resume.
         """
         self.resumes = config.resume or (config.auto_resume and self.last.is_file())
         if not self.writes:
@@ -64,18 +64,18 @@ class RunFolder:
             raise UserError(f"nothing to resume: {self.last} does not exist")
         begins = not self.resumes and not (config.overwrite or config.auto_resume)
         if begins and (self.last.is_file() or self.rows()):
-            raise UserError(f"{self.path} already holds a run: give another --output, --resume or --overwrite")
+            raise UserError(f"{self.path} already holds a run: use another --output, --resume or --overwrite")
         self.path.mkdir(parents=True, exist_ok=True)
         self._postponed = config
         if not self.resumes and not metrics.is_file():
             self.begin()
 
     def keep_until(self, epoch: int) -> None:
-        """Say up to which epoch a resumed run keeps its rows; the others are dropped once it begins."""
+        """Set the epoch up to which a resumed run keeps its rows; later ones are dropped once it begins."""
         self._kept_epochs = epoch
 
     def begin(self) -> None:
-        """Write config and versions, clear away what is replaced: after the first step; later calls do nothing."""
+        """After the first step, write config and versions and remove replaced files; later calls do nothing."""
         config, self._postponed = self._postponed, None
         if config is None:
             return
@@ -108,7 +108,7 @@ class RunFolder:
         return read_rows(self.path)
 
     def drop_rows_after(self, epoch: int) -> None:
-        """Forget rows of epochs that a resumed run does again."""
+        """Drop the rows of epochs that a resumed run repeats."""
         if self.writes:
             rows = [row for row in self.rows() if row["epoch"] <= epoch]
             with replacing(self.path / METRICS) as file:
@@ -116,7 +116,7 @@ class RunFolder:
 
 
 def provenance() -> dict[str, Any]:
-    """Say what ran: command, versions, git commit, hardware."""
+    """Describe what is running: command, versions, git commit and hardware."""
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "git": _git("rev-parse", "HEAD"),

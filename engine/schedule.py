@@ -10,14 +10,14 @@ from engine.config import OptimConfig
 
 
 class SevenSixteenths(Scheduler):
-    """lr cos(7 pi t / 16 T): ends at a fifth of the rate instead of 0; linear warm-up before it.
+    """lr cos(7 pi t / 16 T), which ends at a fifth of the rate instead of 0, after a linear warm-up.
 
     Args:
-        optimizer: whose rate is set.
-        total: T, updates or epochs.
-        warmup: the first so many of them rise linearly.
-        warmup_lr: rate at the very start of the warm-up.
-        per_epoch: t counts epochs, not updates.
+        optimizer: optimizer whose learning rate is set.
+        total: T, in updates or epochs.
+        warmup: length of the linear warm-up, in the same unit.
+        warmup_lr: learning rate at the very start of the warm-up.
+        per_epoch: whether t counts epochs rather than updates.
 
     Source: google-research/uda image/main.py; Sohn et al., NeurIPS 2020, FixMatch.
     """
@@ -41,10 +41,10 @@ def build_scheduler(
     """Build the schedule of a config.
 
     Args:
-        optim: schedule and its fields.
-        epochs: of the run.
-        optimizer: whose rate is set.
-        updates_per_epoch: optimizer updates.
+        optim: schedule and its options.
+        epochs: number of epochs of the run.
+        optimizer: optimizer whose learning rate is set.
+        updates_per_epoch: number of optimizer updates per epoch.
 
     Source: timm.
     """

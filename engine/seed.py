@@ -13,7 +13,7 @@ def derive(seed: int, *purpose: object) -> int:
     """Derive an independent seed for a purpose, e.g. ``derive(0, "sampler", epoch)``.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         *purpose: anything printable; different purposes do not share a stream.
 
     Returns:
@@ -36,7 +36,7 @@ def seed_process(seed: int, rank: int = 0) -> None:
 
 
 def random_state(generators: Mapping[str, torch.Generator]) -> dict[str, Any]:
-    """Read all random states; tensors and plain values only."""
+    """Return all random states, as tensors and plain values only."""
     numpy_state = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),
@@ -49,7 +49,7 @@ def random_state(generators: Mapping[str, torch.Generator]) -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any], generators: Mapping[str, torch.Generator]) -> None:
-    """Put back what :func:`random_state` read."""
+    """Restore what :func:`random_state` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     fresh = np.random.get_state(legacy=False)

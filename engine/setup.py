@@ -1,4 +1,4 @@
-"""Model, optimizer, schedule and averaged model on whatever devices there are: accelerate and timm."""
+"""Sets up model, optimizer, schedule and averaged model on the available devices with accelerate and timm."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,17 +20,17 @@ from engine.schedule import build_scheduler
 
 @dataclass
 class Engine:
-    """What one optimizer update needs.
+    """Everything that an optimizer update needs.
 
     Attributes:
         accelerator: devices, precision, processes.
         model: the module to call in a training step.
-        optimizers: each is stepped at every update; the first one follows the schedule.
-        scheduler: timm's, advanced by update count.
+        optimizers: optimizers, all stepped at every update; the first one follows the schedule.
+        scheduler: timm's scheduler, advanced by the update count.
         ema: averaged copy of the model, or None.
-        clip_grad: largest gradient norm, 0 is off.
-        accumulate: batches per optimizer step; the last batch of an epoch always makes one.
-        generators: the run's own random generators, kept in checkpoints.
+        clip_grad: largest gradient norm; 0 turns clipping off.
+        accumulate: batches per optimizer step; the last batch of an epoch always triggers one.
+        generators: the run's own random generators, saved in checkpoints.
     """
 
     accelerator: Accelerator
@@ -50,12 +50,12 @@ class Engine:
 
     @property
     def evaluated(self) -> nn.Module:
-        """The module that evaluation looks at: the averaged one where there is one."""
+        """The module to evaluate: the averaged one if there is one."""
         return self.bare if self.ema is None else self.ema.module
 
     @property
     def lr(self) -> float:
-        """The current learning rate of the first group."""
+        """The current learning rate of the first parameter group."""
         rate: float = self.optimizers[0].param_groups[0]["lr"]
         return rate
 
@@ -64,20 +64,23 @@ class Engine:
         self.scheduler.step(epoch)
 
     def part(self, updates: bool) -> AbstractContextManager[Any]:
-        """Surround a step: processes exchange gradients only where the weights are updated."""
+        """Return the context of a step: processes exchange gradients only if the weights are updated."""
         return nullcontext() if updates else self.accelerator.no_sync(self.model)
 
-    def update(self, loss: Tensor, count: int, updates: bool) -> None:
-        """Take the gradient and, where enough batches have accumulated, one optimizer step.
+    def update(self, loss: Tensor, count: int, size: int) -> None:
+        """Compute the gradient and, if enough batches have accumulated, take one optimizer step.
 
         Args:
             loss: scalar with a graph; divided by the number of accumulated batches.
-            count: updates so far.
-            updates: whether the weights change now.
+            count: number of updates so far.
+            size: number of batches that this update averages, fewer at the end of an epoch; 0 means no update now.
         """
         self.accelerator.backward(loss / self.accumulate if self.accumulate > 1 else loss)
-        if not updates:
+        if not size:
             return
+        if size != self.accumulate:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, self.accumulate / size)
         if self.clip_grad > 0:
             self.accelerator.clip_grad_norm_(self.model.parameters(), self.clip_grad)
         for optimizer in self.optimizers:
@@ -87,12 +90,20 @@ class Engine:
         if self.ema is not None:
             self.ema.update(self.bare, step=count)
 
+    def share_buffers(self) -> None:
+        """Copy the buffers (BatchNorm statistics) of the first process, whose model is saved, to all processes."""
+        if self.accelerator.num_processes == 1:
+            return
+        for module in (self.bare, *([] if self.ema is None else [self.ema.module])):
+            for buffer in module.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
 
 def build_accelerator(config: TrainingConfig) -> Accelerator:
-    """Find the devices and the precision.
+    """Choose the devices and the precision.
 
     Raises:
-        UserError: a device that this machine lacks, or an option out of range.
+        UserError: the machine lacks the device, or an option is out of range.
 
     Source: accelerate.
     """
@@ -111,7 +122,7 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
     )
     for name, available in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
         if config.device == name and not available:
-            raise UserError(f"device: this machine has no {name} device: use --device auto")
+            raise UserError(f"device: this machine has no {name} device; use --device auto")
     precision = config.precision
     if precision == "auto":
         fast = config.device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -131,27 +142,27 @@ def build_engine(
     more_optimizers: Sequence[torch.optim.Optimizer] = (),
     own_parameters: Sequence[nn.Parameter] | None = None,
 ) -> Engine:
-    """Put a model on its devices with optimizer, schedule and average.
+    """Move a model to its devices and add optimizer, schedule and averaged model.
 
     Args:
-        config: of the run.
+        config: options of the run.
         accelerator: from :func:`build_accelerator`.
         model: the module to train.
-        batches_per_epoch: of this process.
-        more_optimizers: stepped beside the main one, without schedule.
-        own_parameters: what the main optimizer updates; None: all of the model.
+        batches_per_epoch: number of batches per epoch in this process.
+        more_optimizers: further optimizers, stepped with the main one but without a schedule.
+        own_parameters: parameters that the main optimizer updates; None means all of the model's.
 
     Returns:
         The engine.
 
     Raises:
-        UserError: an unknown optimizer or schedule.
+        UserError: the optimizer or schedule is unknown.
 
     Source: timm (optimizers, schedulers, ModelEmaV3), accelerate.
     """
     if config.sync_bn:
         if accelerator.device.type != "cuda":
-            raise UserError("sync_bn: torch has synchronised BatchNorm on GPUs only: use --sync_bn false")
+            raise UserError("sync_bn: torch supports synchronised BatchNorm on GPUs only; use --sync_bn false")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     model = model.to(accelerator.device)
     if config.channels_last:

@@ -1,4 +1,4 @@
-"""A polite end: SIGTERM finishes the step, saves, and leaves with exit code 0 for the queue to start again."""
+"""Graceful stop: on SIGTERM a run finishes its step, saves and exits with code 0, for a queue to restart it."""
 
 import signal
 import threading
@@ -10,12 +10,12 @@ from accelerate import Accelerator
 
 
 class StopSignal:
-    """Notice SIGTERM while the block runs.
+    """Records a SIGTERM while the block runs.
 
     Args:
-        accelerator: processes must agree when to stop.
+        accelerator: accelerator whose processes must agree on when to stop.
 
-    Source: the requeue habit of SLURM and torchrun.
+    Source: the requeue convention of SLURM and torchrun.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -37,13 +37,13 @@ class StopSignal:
         self.received = True
 
     def agreed(self, look: bool) -> bool:
-        """Whether all processes should stop now.
+        """Return whether all processes should stop now.
 
         Args:
-            look: this step already waits for the device; several processes ask one another only then.
+            look: whether this step waits for the device anyway; several processes communicate only then.
 
         Returns:
-            True when any process got the signal.
+            True if any process has received the signal.
         """
         if self.accelerator.num_processes == 1:
             return self.received

@@ -1,1 +1,1 @@
-"""Grids of recipes: what to run, what is missing, and the table that comes out."""
+"""Grids of recipes: what to run, what is missing, and the resulting table."""

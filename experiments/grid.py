@@ -1,4 +1,4 @@
-"""Tables as grids: one file gives every cell of a table its recipe and the paper's number. Imports no torch."""
+"""Tables as grids: one file defines every cell's recipe and the paper's number. Does not import torch."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,16 +23,16 @@ class Cell:
 
     Attributes:
         table: name of its file.
-        title: of the table.
+        title: title of the table.
         row: method.
         column: network or setting.
         config: fields of the run that differ from the defaults.
-        paper: the paper's number, as printed; "" where it has none.
+        paper: the paper's number, as printed; "" if it has none.
         metric: top1 (percent), seconds or minutes (per epoch).
-        seeds: how many runs the paper averages.
+        seeds: number of runs that the paper averages.
         data: cifar10 or imagenet.
         program: module that trains it.
-        number: place among the table's cells.
+        number: index among the table's cells.
     """
 
     table: str
@@ -54,7 +54,7 @@ class Cell:
         return f"{self.table}/{words}"
 
     def recipe(self) -> str:
-        """Write the cell as a recipe: YAML with a header that says what it is."""
+        """Return the cell as a recipe: YAML with a header that describes it."""
         paper = f"the paper has {self.paper}" if self.paper else "the paper has no number"
         header = f"# {self.title}: {self.row}, {self.column}; {paper}, mean of {self.seeds} seeds.\n"
         command = f"#   python -m {self.program} --config {self.name} --data.root {self.data.upper()} --seed 0\n"
@@ -90,7 +90,7 @@ def read_table(path: Path, program: str) -> list[Cell]:
         Its cells, block by block and row by row; cells whose paper entry is null are left out.
 
     Raises:
-        UserError: not a grid, unknown fields, or two cells of one name.
+        UserError: the file is not a grid, has unknown fields, or has two cells of the same name.
     """
     try:
         content = yaml.safe_load(path.read_text())
@@ -101,21 +101,19 @@ def read_table(path: Path, program: str) -> list[Cell]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(
-            f"{path} is not a table: a block, row, column or number is not where it belongs"
-        ) from error
+        raise UserError(f"{path} is not a table: a block, row, column or number is misplaced") from error
 
 
 def _cells(path: Path, program: str, content: Any) -> list[Cell]:
     """Read the content of a grid file."""
     if not isinstance(content, dict) or "blocks" not in content or set(content) - FIELDS:
-        raise UserError(f"{path} is not a table: expected {', '.join(sorted(FIELDS))}")
+        raise UserError(f"{path} is not a table: expected fields are {', '.join(sorted(FIELDS))}")
     if content.get("metric", "top1") not in METRICS:
         raise UserError(f"{path}: metric must be one of {', '.join(METRICS)}, got {content['metric']!r}")
     cells: list[Cell] = []
     for block in content["blocks"]:
         if set(block) - BLOCK_FIELDS or not {"rows", "columns"} <= set(block):
-            raise UserError(f"{path}: a block has {', '.join(sorted(BLOCK_FIELDS))}, got {', '.join(block)}")
+            raise UserError(f"{path}: block fields are {', '.join(sorted(BLOCK_FIELDS))}, got {', '.join(block)}")
         for row, column, paper, config in _block(block):
             cells.append(
                 Cell(
@@ -135,7 +133,7 @@ def _cells(path: Path, program: str, content: Any) -> list[Cell]:
     names = [cell.name for cell in cells]
     double = sorted({name for name in names if names.count(name) > 1})
     if double:
-        raise UserError(f"{path}: two cells are called {double[0]}")
+        raise UserError(f"{path}: two cells have the name {double[0]}")
     return cells
 
 
@@ -152,9 +150,9 @@ class Grid:
     """All tables of a package.
 
     Attributes:
-        folder: of their YAML files.
+        folder: folder of their YAML files.
         program: module that trains a cell; its ``main`` is a :class:`engine.command.Command`.
-        columns: title -> number of a cell to print beside the accuracies: a log's name, or "median".
+        columns: title -> further number to print for each cell: the name of a log, or "median".
     """
 
     folder: Path
@@ -168,42 +166,42 @@ class Grid:
         return tuple(cell for path in order for cell in read_table(path, self.program))
 
     def recipes(self) -> dict[str, str]:
-        """Give every cell's recipe by its name, for ``--config``."""
+        """Return the recipe of every cell by name, for ``--config``."""
         return {cell.name: cell.recipe() for cell in self.cells}
 
     def find(self, name: str) -> list[Cell]:
         """Find a table: ``2`` or ``table2``, ``figure3``, ``beyond``, or a YAML file.
 
         Raises:
-            UserError: there is no such table.
+            UserError: the table does not exist.
         """
         if name.endswith(".yaml"):
             if not Path(name).is_file():
-                raise UserError(f"table: no file {name}")
+                raise UserError(f"table: {name} not found")
             return read_table(Path(name), self.program)
         tables = sorted({cell.table for cell in self.cells})
         table = f"table{name}" if name.isdigit() else name
         if table not in tables:
-            raise UserError(f"table: unknown {name!r}{nearest(table, tables)}; there are {', '.join(tables)}")
+            raise UserError(f"table: unknown {name!r}{nearest(table, tables)}; choose from {', '.join(tables)}")
         return [cell for cell in self.cells if cell.table == table]
 
     def home(self, cell: Cell) -> str:
-        """Name the run folder of a cell: cells of several tables with one recipe share it."""
+        """Return the run folder's name for a cell; cells with the same recipe share one, even across tables."""
         return next((other.name for other in self.cells if other.config == cell.config), cell.name)
 
 
 def select(cells: list[Cell], patterns: str) -> list[Cell]:
-    """Keep the cells that match one of some patterns, e.g. ``keepcutout-*,*l16``; ``""`` keeps all.
+    """Keep the cells that match any of the patterns, e.g. ``keepcutout-*,*l16``; ``""`` keeps all.
 
     Raises:
-        UserError: a pattern that matches nothing.
+        UserError: a pattern matches nothing.
     """
     short = [cell.name.split("/", 1)[1] for cell in cells]
     globs = [pattern.split("/")[-1] for pattern in patterns.split(",") if pattern]
     for pattern in globs:
         if not any(fnmatch(name, pattern) for name in short):
             raise UserError(
-                f"cell: {pattern!r} matches none{nearest(pattern, short)}; there are {', '.join(short)}"
+                f"cell: {pattern!r} matches no cell{nearest(pattern, short)}; choose from {', '.join(short)}"
             )
     matching = [not globs or any(fnmatch(name, pattern) for pattern in globs) for name in short]
     return [cell for cell, keep in zip(cells, matching, strict=True) if keep]

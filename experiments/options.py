@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """Run what is missing of a table of the paper, and print it beside ours.
+    """Run the missing cells of a table of the paper, and print our numbers beside the paper's.
 
     Attributes:
         table: table to reproduce, e.g. 2, table2, figure3 or beyond, or a YAML file of your own; --list without
@@ -16,9 +16,9 @@ class ReproduceOptions:
         runs: folder that holds the run folders.
         list: show the cells, one line each, and run nothing.
         show: print the recipes of the cells and run nothing.
-        launcher: how a module is started, e.g. "torchrun --nproc_per_node 8 -m"; "" is this Python.
+        launcher: how a module is started, e.g. "torchrun --nproc_per_node 8 -m"; "" uses this Python.
         options: further options for the training, e.g. "--epochs 2 --data.workers 8".
-        jobs: number of runs at a time.
+        jobs: number of runs at the same time.
         json_file: file that also receives all numbers; "" writes none.
     """
 

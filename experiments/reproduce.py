@@ -1,6 +1,6 @@
-"""Run what is missing of a table, and print the paper beside ours.
+"""Run the missing cells of a table, and print our numbers beside the paper's.
 
-A run that is there already is not run again; one that was interrupted goes on.
+Finished runs are not repeated; interrupted runs continue.
 """
 
 import importlib
@@ -32,13 +32,13 @@ FREE_DATA = ("root", "workers", "eval_batch_size", "resident")
 
 @dataclass(frozen=True)
 class Result:
-    """What the runs of a cell gave.
+    """The results of a cell's runs.
 
     Attributes:
-        last: metric after the last epoch, one value a seed.
-        best: the same of the best epoch.
-        median: the same, median of the last 20 evaluations.
-        logs: means over the seeds of the last row's other numbers.
+        last: metric after the last epoch, one value per seed.
+        best: the same for the best epoch.
+        median: the same for the median of the last 20 evaluations.
+        logs: other numbers of the last row, averaged over the seeds.
     """
 
     last: tuple[float, ...]
@@ -48,17 +48,17 @@ class Result:
 
 
 def reproduce(options: ReproduceOptions, grid: Grid) -> int:
-    """Run what is missing and print the table.
+    """Run the missing cells and print the table.
 
     Args:
-        options: of the command.
+        options: options of the command.
         grid: tables that can be trained.
 
     Returns:
-        0, or 1 when a run failed.
+        0, or 1 if a run failed.
 
     Raises:
-        UserError: unknown table, cell or seeds; a finished run of another configuration in the way.
+        UserError: a table, cell or seed is unknown, or a finished run has a different configuration.
     """
     if not options.table and not (options.list or options.show):
         raise UserError("table: choose one, e.g. --table 2; --list shows all cells")
@@ -85,7 +85,7 @@ def reproduce(options: ReproduceOptions, grid: Grid) -> int:
 
 
 def _seeds(options: ReproduceOptions, cell: Cell) -> list[int]:
-    """Read ``0-4`` or ``0,2``."""
+    """Parse ``0-4`` or ``0,2``."""
     if not options.seeds:
         return list(range(cell.seeds))
     try:
@@ -99,7 +99,7 @@ def _seeds(options: ReproduceOptions, cell: Cell) -> list[int]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether a run folder holds a run that reached its last epoch."""
+    """Return whether a run folder holds a run that reached its last epoch."""
     rows = read_rows(folder)
     config = folder / "config.yaml"
     if not rows or not config.is_file():
@@ -110,7 +110,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes: Mapping[str, Path]) -> bool:
-    """Start one process per missing run; True when any failed."""
+    """Start one process per missing run; return whether any failed."""
     todo: dict[Path, list[str]] = {}
     for cell in cells:
         for seed in _seeds(options, cell):
@@ -121,7 +121,7 @@ def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes
             else:
                 todo[folder] = arguments
     if todo and not options.root:
-        raise UserError(f"root: {len(todo)} runs are missing; give the folder of the data to run them")
+        raise UserError(f"root: {len(todo)} runs are missing; pass the data folder with --root to run them")
     starter = shlex.split(options.launcher) if options.launcher else [sys.executable, "-m"]
 
     def run(folder: Path) -> int:
@@ -138,14 +138,14 @@ def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes
 
 
 def _arguments(grid: Grid, options: ReproduceOptions, cell: Cell) -> list[str]:
-    """Flags of the training for a cell."""
+    """Return the training flags for a cell."""
     name = cell.name if cell in grid.cells else cell.recipe()
     root = ["--data.root", options.root] if options.root else []
     return ["--config", name, *root, *shlex.split(options.options)]
 
 
 def _check_same(grid: Grid, folder: Path, arguments: list[str]) -> None:
-    """Refuse to count a run of another configuration."""
+    """Reject a finished run that has a different configuration."""
     expected = _comparable(asdict(importlib.import_module(grid.program).main.read(arguments)))
     recorded = _comparable(yaml.safe_load((folder / "config.yaml").read_text()))
     differing = [
@@ -154,11 +154,11 @@ def _check_same(grid: Grid, folder: Path, arguments: list[str]) -> None:
         if key in recorded and recorded[key] != expected[key]
     ]
     if differing:
-        raise UserError(f"{folder} was run with other options ({differing[0]}): give other --runs")
+        raise UserError(f"{folder} was run with different options ({differing[0]}): use another --runs")
 
 
 def _comparable(config: dict[str, Any]) -> dict[str, Any]:
-    """Flatten to ``group.field``, without what cannot change a result."""
+    """Flatten to ``group.field``, without fields that cannot change a result."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and key != "options":
@@ -170,7 +170,7 @@ def _comparable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def collect(cell: Cell, folders: Sequence[Path]) -> Result:
-    """Read what the finished runs of a cell gave."""
+    """Read the results of a cell's finished runs."""
     complete = [folder for folder in folders if is_finished(folder)]
     finished = [read_rows(folder) for folder in complete]
     middle: list[float | None] = []
@@ -193,11 +193,11 @@ def collect(cell: Cell, folders: Sequence[Path]) -> Result:
 
 
 def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[str, str]) -> None:
-    """Print one line a cell: the paper's number, ours after the last and of the best epoch, seeds, and more.
+    """Print one line per cell: the paper's number, ours for the last and the best epoch, seeds, and more.
 
     Args:
         cells: of one table.
-        results: by the cells' names.
+        results: results by cell name.
         columns: see :class:`experiments.grid.Grid`.
     """
     table = Table(title=cells[0].title)
@@ -214,14 +214,14 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
             str(len(result.last)),
             *(logs.get(name, "-") for name in columns.values()),
         )
-    natural = Console(width=1000).measure(table).maximum  # numbers are not cut off where the terminal is narrow
+    natural = Console(width=1000).measure(table).maximum  # keeps numbers whole on narrow terminals
     Console(width=max(Console().width, natural)).print(table)
 
 
 def write_table(
     options: ReproduceOptions, cells: list[Cell], results: dict[str, Result], run: Path | None
 ) -> None:
-    """Write all numbers with the versions that made them, as a run recorded them; names no folder."""
+    """Write all numbers and the package versions recorded by a run, without naming any folder."""
     versions = {} if run is None else json.loads((run / "run.json").read_text())
     versions.pop("command", None)
     rows = [

@@ -1,15 +1,15 @@
-"""Means over seeds, as tables print them."""
+"""Means over seeds, as printed in tables."""
 
 import statistics
 from collections.abc import Sequence
 
 
 def mean_std(values: Sequence[float], *, count: bool = False) -> str:
-    """Write mean and sample standard deviation; "-" when there is no value.
+    """Format mean and sample standard deviation; "-" if there are no values.
 
     Args:
         values: one per seed.
-        count: also write the number of values.
+        count: whether to add the number of values.
 
     Example:
         >>> mean_std([95.0, 96.0]), mean_std([95.0]), mean_std([40.0, 41.0], count=True)

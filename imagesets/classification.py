@@ -1,4 +1,4 @@
-"""Classification data sets, opened: index -> (PIL image, label)."""
+"""Opens classification data sets: index -> (PIL image, label)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class ImageSet:
     """An opened data set.
 
     Attributes:
-        train: map-style, index -> (PIL image, label).
-        val: the same. Either may be a stream: iterable over such pairs.
-        classes: their names, in label order.
-        mean: of the normalisation, per channel, of values in [0, 1].
-        std: the same.
+        train: training set; map-style, index -> (PIL image, label).
+        val: validation set, likewise. Either may be a stream: an iterable over such pairs.
+        classes: class names, in label order.
+        mean: mean per channel for the normalisation, of values in [0, 1].
+        std: standard deviation, likewise.
     """
 
     train: Any
@@ -72,7 +72,7 @@ def _folder(root: Path) -> ImageSet:
     first, second = (set(part.classes) for part in parts)
     if first != second:
         only = sorted(first ^ second)
-        raise UserError(f"data.root: {root} has classes that only one part has: {', '.join(only[:5])}")
+        raise UserError(f"data.root: {root} has classes that only one of its parts has: {', '.join(only[:5])}")
     return ImageSet(parts[0], parts[1], tuple(parts[0].classes), IMAGENET_MEAN, IMAGENET_STD)
 
 
@@ -93,14 +93,14 @@ def _cifar10(root: Path) -> ImageSet:
         try:
             sets = [CIFAR10(str(root), train=part) for part in (True, False)]
         except (RuntimeError, OSError, ValueError, LookupError) as error:
-            raise UserError(f"data.root: {root}/cifar-10-batches-py is damaged or not complete") from error
+            raise UserError(f"data.root: {root}/cifar-10-batches-py is damaged or incomplete") from error
         records = [Records(part.data, part.targets) for part in sets]
         return ImageSet(records[0], records[1], tuple(sets[0].classes), CIFAR_MEAN, CIFAR_STD)
     if (root / "train").is_dir():
         source = _folder(root)
         return ImageSet(source.train, source.val, source.classes, CIFAR_MEAN, CIFAR_STD)
     raise UserError(
-        f"data.root: {root.resolve()} holds no CIFAR-10: expected cifar-10-batches-py/, cifar-10-batches-bin/, "
+        f"data.root: {root.resolve()} has no CIFAR-10 data: expected cifar-10-batches-py/, cifar-10-batches-bin/, "
         "or train/ and test/ with one folder per class"
     )
 
@@ -108,14 +108,14 @@ def _cifar10(root: Path) -> ImageSet:
 def _binary(files: list[Path]) -> Records:
     """Read CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
     if not files or not all(file.is_file() and file.stat().st_size for file in files):
-        raise UserError("data.root: cifar-10-batches-bin/ must hold data_batch_1.bin and on, and test_batch.bin")
+        raise UserError("data.root: cifar-10-batches-bin/ must hold data_batch_*.bin and test_batch.bin")
     content = [np.fromfile(file, np.uint8) for file in files]
     for file, part in zip(files, content, strict=True):
         if len(part) % 3073:
-            raise UserError(f"{file} is truncated: {len(part)} bytes are not a multiple of 3,073")
+            raise UserError(f"{file} is truncated: its {len(part)} bytes are not a multiple of 3,073")
     rows = np.concatenate(content).reshape(-1, 3073)
     if rows[:, 0].max() > 9:
-        raise UserError(f"{files[0].parent} holds the label {rows[:, 0].max()}: is it another data set?")
+        raise UserError(f"{files[0].parent} has the label {rows[:, 0].max()}, so it is not CIFAR-10")
     images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return Records(np.ascontiguousarray(images), rows[:, 0].astype(int).tolist())
 
@@ -129,23 +129,23 @@ OPENERS: dict[str, Callable[[Path], ImageSet]] = {
 
 
 def labels_of(images: Any) -> list[int]:
-    """Give the labels of an opened part without reading its images."""
+    """Return the labels of an opened part without reading its images."""
     return list(images.labels if isinstance(images, Records) else images.targets)
 
 
 def in_memory(images: Any, size: int, limit: int) -> Records | None:
-    """Hold a part in memory, its images resized to squares.
+    """Load a part into memory, with its images resized to squares.
 
     Args:
-        images: map-style, index -> (PIL image, label), with ``targets``; or Records of that size already.
-        size: side, pixels.
-        limit: largest total, bytes.
+        images: map-style, index -> (PIL image, label), with ``targets``; or Records that already have this size.
+        size: side length, pixels.
+        limit: largest total size, bytes.
 
     Returns:
-        Records, or None where they would be larger than the limit.
+        Records, or None if they would be larger than the limit.
 
     Raises:
-        UserError: an image that cannot be read.
+        UserError: an image cannot be read.
     """
     if len(images) * 3 * size * size > limit:
         return None

@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 
 
 def picture(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Make a cell of an image.
+    """Make a cell from an image.
 
     Args:
         image_CHW: uint8 RGB.
@@ -33,10 +33,10 @@ def picture(image_CHW: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def heat(map_HW: Tensor, size: tuple[int, int]) -> Tensor:
-    """Make a grey cell of the square root of a map, as saliency spans orders of magnitude.
+    """Make a grey cell from the square root of a map, because saliency spans orders of magnitude.
 
     Args:
-        map_HW: not negative.
+        map_HW: non-negative map.
         size: (width, height) of the cell, pixels.
     """
     root_HW = (map_HW / map_HW.max().clamp_min(1e-12)).sqrt()
@@ -44,7 +44,7 @@ def heat(map_HW: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def boxed(image_CHW: Tensor, size: tuple[int, int], boxes: Sequence[tuple[Tensor, Colour]]) -> Tensor:
-    """Make a cell of an image with boxes drawn on it.
+    """Make a cell from an image with boxes drawn on it.
 
     Args:
         image_CHW: uint8 RGB.
@@ -62,12 +62,12 @@ def boxed(image_CHW: Tensor, size: tuple[int, int], boxes: Sequence[tuple[Tensor
 
 
 def framed(image_CHW: Tensor, colour: Colour, width: int = 4) -> Tensor:
-    """Put an image into a frame of one colour.
+    """Put a frame of one colour around an image.
 
     Args:
         image_CHW: uint8 RGB.
         colour: RGB, 0 to 255.
-        width: of the frame, pixels.
+        width: width of the frame, pixels.
     """
     height, across = (length + 2 * width for length in image_CHW.shape[-2:])
     frame_3HW = torch.tensor(colour, dtype=torch.uint8).view(3, 1, 1).repeat(1, height, across)
@@ -76,11 +76,11 @@ def framed(image_CHW: Tensor, colour: Colour, width: int = 4) -> Tensor:
 
 
 def sheet(rows: Sequence[Sequence[Tensor]], titles: Sequence[str] = ()) -> Image.Image:
-    """Lay cells out, one row per list; smaller cells get a white margin.
+    """Lay out cells, one row per list; smaller cells get a white margin.
 
     Args:
         rows: cells, uint8 3 x H x W.
-        titles: of the rows, written to their left.
+        titles: titles of the rows, written to their left.
     """
     columns = max(len(row) for row in rows)
     height, width = (max(cell.shape[axis] for row in rows for cell in row) for axis in (1, 2))
@@ -112,7 +112,7 @@ def render(figure: Figure) -> Image.Image:
 
 
 def check_picture_name(path: str | Path) -> None:
-    """Check that a picture could be written under a name, before the work that draws it.
+    """Check that a picture can be written under a name, before it is drawn.
 
     Raises:
         UserError: no picture format has its suffix.
@@ -123,14 +123,14 @@ def check_picture_name(path: str | Path) -> None:
 
 
 def save_picture(image: Image.Image, path: Path) -> None:
-    """Write a picture; a failure leaves an older file as it is.
+    """Write a picture; a failure leaves an existing file intact.
 
     Args:
-        image: the picture.
-        path: .png, .jpg or another suffix that Pillow can write.
+        image: picture to write.
+        path: file to write; .png, .jpg or another suffix that Pillow can write.
 
     Raises:
-        UserError: unknown suffix, or the picture cannot be encoded or written.
+        UserError: the suffix is unknown, or the picture cannot be encoded or written.
     """
     check_picture_name(path)
     with replacing(path) as file:

@@ -1,4 +1,4 @@
-"""Random crops and flips of whole batches, on the device where the images are."""
+"""Random crops and flips of whole batches, on the device that holds the images."""
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ def crop_flip(
 
     Args:
         padded_NCHW: images with their border.
-        index_B: int64 which images.
+        index_B: int64, which images to cut from.
         offsets_B2: int64 (top, left) of each window, pixels.
-        flips_B: bool, mirror this one.
-        size: (height, width) of the windows.
+        flips_B: bool, whether to mirror each window.
+        size: (height, width) of the windows, pixels.
 
     Returns:
         images_BCHW of the same dtype.

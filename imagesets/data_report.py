@@ -1,10 +1,10 @@
-"""What a look through a data set found."""
+"""The report on a checked data set."""
 
 from typing import NamedTuple
 
 
 class DataReport(NamedTuple):
-    """What a data set holds, and what is wrong with it.
+    """The contents of a data set, and the problems found in it.
 
     Attributes:
         contents: one line per part.
@@ -15,6 +15,6 @@ class DataReport(NamedTuple):
     problems: list[str]
 
     def show(self) -> int:
-        """Print the report; return the exit code of a check: 1 where there is a problem."""
+        """Print the report; return the exit code of a check: 1 if there is a problem."""
         print("\n".join([*self.contents, *(f"WRONG: {problem}" for problem in self.problems)]))
         return int(bool(self.problems))

@@ -9,11 +9,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Normalize:
-    """uint8 images B x C x H x W to normalised floats on their device, and back for pictures.
+    """Converts uint8 images B x C x H x W to normalised floats on their device, and back for display.
 
     Args:
-        mean: per channel, of values in [0, 1].
-        std: per channel, of values in [0, 1].
+        mean: mean per channel, of values in [0, 1].
+        std: standard deviation per channel, of values in [0, 1].
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -26,7 +26,7 @@ class Normalize:
         return (images_BCHW.float() / 255.0 - mean_C11) / std_C11
 
     def undo(self, images_BCHW: Tensor) -> Tensor:
-        """Return uint8 images for pictures."""
+        """Return uint8 images for display."""
         mean_C11, std_C11 = self._on(images_BCHW.device)
         return ((images_BCHW.float() * std_C11 + mean_C11) * 255.0).round().clamp(0, 255).to(torch.uint8)
 

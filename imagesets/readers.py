@@ -1,4 +1,4 @@
-"""Image files, decoded completely or refused by name."""
+"""Reads image files completely; errors name the file."""
 
 import struct
 from pathlib import Path
@@ -13,14 +13,14 @@ def read_rgb(path: str | Path) -> Image.Image:
     """Decode an image file completely.
 
     Args:
-        path: any format Pillow reads.
+        path: file in any format that Pillow reads.
 
     Returns:
-        An RGB image. Transparency is dropped; an EXIF orientation is not applied, as torchvision's and timm's
-        readers do not.
+        An RGB image. Transparency is dropped; an EXIF orientation is not applied, as in torchvision's and timm's
+        readers.
 
     Raises:
-        UserError: missing, damaged or truncated; names the file.
+        UserError: the file is missing, damaged or truncated; the message names it.
     """
     try:
         with Image.open(path) as image:
@@ -30,7 +30,7 @@ def read_rgb(path: str | Path) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert; 16-bit grey is scaled to 8 bits, where Pillow would clip it to white."""
+    """Convert to RGB; 16-bit grey is scaled to 8 bits, as Pillow alone would clip it to white."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")

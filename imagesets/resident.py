@@ -1,4 +1,4 @@
-"""Training images that live on the device as uint8: random crops and flips of whole batches."""
+"""Training images kept on the device as uint8, with random crops and flips of whole batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from imagesets.crop import crop_flip
 
 
 class CropDraws(NamedTuple):
-    """Where one batch is cropped.
+    """The random crops and flips of one batch.
 
     Attributes:
-        index_B: int64, which images.
-        views: for every view of the batch: offsets_B2 (int64 top and left, pixels) and flips_B (bool).
+        index_B: int64, which images to use.
+        views: for each view of the batch, offsets_B2 (int64 top and left, pixels) and flips_B (bool).
     """
 
     index_B: Tensor
@@ -21,16 +21,16 @@ class CropDraws(NamedTuple):
 
 
 class ResidentLoader:
-    """Batches of (views, labels_B), uint8, cut on the device from images that live there.
+    """Batches of (views, labels_B), uint8, cropped on the device from images kept there.
 
     Args:
         padded_NCHW: uint8 images with their border, on the device.
-        labels_N: int64, on the device.
+        labels_N: int64 labels, on the device.
         size: (height, width) of the crops, pixels.
         batches: number of batches per epoch.
-        draw: epoch -> the crops of its batches, on the CPU or the device.
+        draw: (epoch, skip) -> the crops of the epoch's batches after the skipped ones, on the CPU or the device.
 
-    Source: the GPU loader of cifar10-airbench, read for the idea.
+    Source: the GPU loader of cifar10-airbench, for the idea.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ResidentLoader:
         self.batches, self.draw, self.epoch, self.skip = batches, draw, 0, 0
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch of the next pass, and how many of its batches to leave out."""
+        """Choose the epoch of the next pass and how many of its first batches to skip."""
         self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:

@@ -4,8 +4,9 @@ Value contract: normalised floats, B x C x H x W. Shape legend: B images, P imag
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +80,7 @@ class KeepAugment:
         saliency: the map; wrap with :func:`keepcore.at_scale` for low resolution.
         head: module -> logits_fn; :func:`keepcore.early_logits` stops after the first stage.
         bn: BatchNorm during the saliency pass, see :func:`keepcore.borrowed`.
+        autocast: surrounds the saliency pass, e.g. ``accelerator.autocast``, and applies to its network alone.
         shuffled: each image gets the box chosen for the image before it in the batch. A control: areas and
             positions are distributed as with Keep, but the box knows nothing of its image.
     """
@@ -96,6 +98,7 @@ class KeepAugment:
     saliency: SaliencyFn = input_gradient
     head: HeadFn = full_logits
     bn: str = "eval"
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     shuffled: bool = False
 
     def __post_init__(self) -> None:
@@ -267,8 +270,9 @@ class KeepAugment:
     def map_of(self, model: nn.Module | LogitsFn, images_BCHW: Tensor, labels_B: Tensor | None = None) -> Tensor:
         """Take the saliency map alone, for pictures and measurements: map_BHW, float32."""
         if not isinstance(model, nn.Module):
-            return self.saliency(model, images_BCHW, labels_B)
-        with borrowed(model, self.bn) as inner:
+            with self.autocast():
+                return self.saliency(model, images_BCHW, labels_B)
+        with borrowed(model, self.bn) as inner, self.autocast():
             return self.saliency(self.head(inner), images_BCHW, labels_B)
 
 

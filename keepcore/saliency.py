@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LogitsFn = Callable[[Tensor], Tensor]
-ScoreFn = Callable[[Tensor, Tensor | None], Tensor]
+from keepcore.precision import in_callers_autocast, without_autocast
 
-_FP16_LOSS_SCALE = 1024.0  # keeps small half-precision gradients from flushing to zero; ranks do not change
+LogitsFn = Callable[[Tensor], Tensor]
+
+ScoreFn = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class SaliencyFn(Protocol):
@@ -103,8 +104,9 @@ def input_gradient(
 ) -> Tensor:
     """Measure each pixel's importance: |d score / d pixel|, maximum over channels.
 
-    Weight gradients are neither computed nor touched. Works under autocast, ``no_grad`` and
-    ``inference_mode``; hand the model over with :func:`keepcore.borrowed` first.
+    Weight gradients are neither computed nor touched. Works under ``no_grad`` and ``inference_mode``. Autocast
+    applies to the network alone, see :func:`keepcore.precision.in_callers_autocast`. Hand the model over with
+    :func:`keepcore.borrowed` first.
 
     Args:
         logits_fn: images -> logits_BK. Any callable: a model, an early head, a re-ID classifier.
@@ -129,12 +131,13 @@ def input_gradient(
     with torch.inference_mode(False), torch.enable_grad():
         images = images_BCHW.clone() if images_BCHW.is_inference() else images_BCHW.detach()
         images = images.requires_grad_()
-        logits_BK = logits_fn(images)
+        logits_BK = in_callers_autocast(logits_fn, images)(images)
         if not isinstance(logits_BK, Tensor) or logits_BK.ndim != 2 or len(logits_BK) != len(images):
             shape = tuple(logits_BK.shape) if isinstance(logits_BK, Tensor) else type(logits_BK).__name__
             raise ValueError(f"logits_fn must return {len(images)} x classes logits, got {shape}")
-        total = score(logits_BK, target_B).sum() * _loss_scale(images.device.type)
-        (gradient_BCHW,) = torch.autograd.grad(total, images)
+        with without_autocast(images):
+            total = score(logits_BK, target_B).sum()
+            (gradient_BCHW,) = torch.autograd.grad(total, images)
     return gradient_BCHW.abs().amax(1).float()
 
 
@@ -171,9 +174,13 @@ def at_scale(saliency: SaliencyFn, scale: float = 0.5, upsample: str = "nearest-
         _check_images(images_BCHW)
         height, width = images_BCHW.shape[-2:]
         size = (math.ceil(height * scale), math.ceil(width * scale))
-        copy_BCYX = F.interpolate(images_BCHW.detach(), size, mode="bicubic", antialias=True, align_corners=False)
-        map_B1YX = saliency(logits_fn, copy_BCYX, target_B)[:, None]
-        return F.interpolate(map_B1YX, (height, width), mode=upsample)[:, 0]
+        network = in_callers_autocast(logits_fn, images_BCHW)
+        with without_autocast(images_BCHW):
+            copy_BCYX = F.interpolate(
+                images_BCHW.detach(), size, mode="bicubic", antialias=True, align_corners=False
+            )
+            map_B1YX = saliency(network, copy_BCYX, target_B)[:, None]
+            return F.interpolate(map_B1YX, (height, width), mode=upsample)[:, 0]
 
     return scaled
 
@@ -184,8 +191,3 @@ def _check_images(images_BCHW: Tensor) -> None:
             "images must be normalised floats of shape batch x channels x height x width, got "
             f"{images_BCHW.dtype} of shape {tuple(images_BCHW.shape)}"
         )
-
-
-def _loss_scale(device_type: str) -> float:
-    half = torch.is_autocast_enabled(device_type) and torch.get_autocast_dtype(device_type) == torch.float16
-    return _FP16_LOSS_SCALE if half else 1.0

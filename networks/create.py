@@ -14,13 +14,13 @@ def create_network(name: str, num_classes: int, options: Mapping[str, Any], fiel
     """Make a network by its timm name, without pretrained weights.
 
     Args:
-        name: of timm, or of a network registered with it.
+        name: name of a network in timm or registered with it.
         num_classes: K.
-        options: more arguments of the network.
-        field: of the config, for messages: ``field.name`` and ``field.options`` or the like.
+        options: further arguments of the network.
+        field: field of the config, for messages.
 
     Raises:
-        UserError: unknown name (with the nearest one) or an option that it does not take.
+        UserError: the name is unknown (the message suggests the nearest), or the network rejects an option.
 
     Source: timm.create_model.
     """
@@ -29,5 +29,5 @@ def create_network(name: str, num_classes: int, options: Mapping[str, Any], fiel
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
     except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, OSError) as error:
-        raise UserError(f"{field}: {name} does not take these options: {one_line(error)}") from error
+        raise UserError(f"{field}: {name} does not accept these options: {one_line(error)}") from error
     return model

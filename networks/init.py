@@ -1,4 +1,4 @@
-"""How our networks begin."""
+"""Initial weights and options of our networks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def init_convolutions(model: nn.Module) -> None:
-    """Draw every convolution's weights from He's normal distribution, by the number of outputs.
+    """Draw every convolution's weights from He's normal distribution, scaled by the number of outputs.
 
     Source: He et al., ICCV 2015.
     """
@@ -17,12 +17,12 @@ def init_convolutions(model: nn.Module) -> None:
 
 
 def pick(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Take the options that a network has; timm's own, which it gives to every network, are left out.
+    """Select the options of a network, without those that timm passes to every network.
 
     Raises:
-        TypeError: one that it has not.
+        TypeError: an option is unknown.
     """
     foreign = sorted(set(options) - set(names) - {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"})
     if foreign:
-        raise TypeError(f"unknown option {foreign[0]!r}; there are {', '.join(names)}")
+        raise TypeError(f"unknown option {foreign[0]!r}; choose from {', '.join(names)}")
     return {key: options[key] for key in names if key in options}

@@ -1,4 +1,4 @@
-"""Read a .pkl of Detectron2's model zoo without running code: nothing but NumPy arrays and plain containers."""
+"""Reads .pkl files of Detectron2's model zoo without running code: only NumPy arrays and plain containers."""
 
 import pickle
 from pathlib import Path
@@ -24,7 +24,7 @@ _ALLOWED = {
 
 
 class _Code(Exception):
-    """The file asks for something besides arrays."""
+    """The file needs code other than that of arrays."""
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -38,13 +38,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """Read a pickle of arrays.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
-        Its content; arrays, also those one level down, as tensors.
+        Its content, with arrays, including those in nested dicts, as tensors.
 
     Raises:
-        UserError: damaged, no dict, or anything in it besides arrays and plain values.
+        UserError: the file is damaged, is not a dict, or holds anything but arrays and plain values.
 
     Source: the model zoo's file format; Python's documentation of restricted unpickling.
     """
@@ -56,8 +56,8 @@ def read_pickle(path: Path) -> dict[str, Any]:
             f"{path} needs Python code to load ({error}), which is not run: "
             "save model.state_dict() with torch.save and use that"
         ) from error
-    except Exception as error:  # a damaged pickle raises whatever its opcodes stumble over
-        raise UserError(f"{path} is damaged or no pickle: {error}") from error
+    except Exception as error:  # a damaged pickle can raise any exception
+        raise UserError(f"{path} is damaged or is not a pickle: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, not weights")
     return {key: _tensors(value) for key, value in content.items()}
@@ -65,5 +65,5 @@ def read_pickle(path: Path) -> dict[str, Any]:
 
 def _tensors(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return torch.from_numpy(np.array(value))  # a copy that is writable
+        return torch.from_numpy(np.array(value))  # a writable copy
     return {key: _tensors(item) for key, item in value.items()} if isinstance(value, dict) else value

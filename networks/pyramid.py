@@ -15,7 +15,7 @@ EXPANSION = 4
 class Bottleneck(nn.Module):
     """Pre-activation bottleneck whose shortcut pads channels with zeros.
 
-    Source: Han et al., CVPR 2017; dyhan0920/PyramidNet-PyTorch; Yamada et al., 2018 (where ShakeDrop stands).
+    Source: Han et al., CVPR 2017; dyhan0920/PyramidNet-PyTorch; Yamada et al., 2018 (the position of ShakeDrop).
     """
 
     def __init__(self, inputs: int, planes: int, stride: int, keep: float) -> None:
@@ -47,7 +47,7 @@ class PyramidNet(nn.Module):
     Args:
         depth: 9 n + 2.
         alpha: total growth of the bottleneck width over all blocks.
-        final_keep: ShakeDrop's keep probability of the last block; it falls linearly from 1.
+        final_keep: ShakeDrop's keep probability in the last block; it falls linearly from 1.
         num_classes: K; 0 gives features.
         in_chans: image channels.
 
@@ -104,8 +104,8 @@ def pyramidnet_272_shakedrop(pretrained: bool = False, **kwargs: Any) -> Pyramid
     """Make PyramidNet-272 (alpha 200, bottleneck) with ShakeDrop: 26,210,842 parameters at 10 classes.
 
     Args:
-        pretrained: not offered.
-        **kwargs: depth, alpha and final_keep for smaller relatives; num_classes, in_chans.
+        pretrained: not available.
+        **kwargs: depth, alpha and final_keep for smaller variants; num_classes, in_chans.
 
     Source: Yamada et al., 2018; the network of AutoAugment's CIFAR experiments.
     """

@@ -1,6 +1,6 @@
 """ResNet-18 and ResNet-110 for CIFAR: 3x3 stride-1 stem, no max-pooling.
 
-Built from timm's ResNet, so that weights, features and options are timm's.
+Built from timm's ResNet, so that weight names, features and options are timm's.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from networks.init import init_convolutions
 
 
 class ZeroPad(nn.Module):
-    """Option A shortcut: every second pixel, missing channels zero.
+    """Option A shortcut: takes every second pixel and fills the missing channels with zeros.
 
     Args:
-        channels: to add.
+        channels: number of channels to add.
 
     Source: He et al., CVPR 2016, Sec. 4.2.
     """
@@ -38,14 +38,14 @@ def cifar_resnet18(pretrained: bool = False, *, num_classes: int = 10, width: in
     Args:
         pretrained: not offered.
         num_classes: K.
-        width: channels of the first stage; 64 is the published network, less is for experiments on a CPU.
-        **kwargs: of timm's ResNet (drop_rate, drop_path_rate, ...).
+        width: channels of the first stage; 64 is the published network, less is for CPU experiments.
+        **kwargs: options of timm's ResNet (drop_rate, drop_path_rate, ...).
 
     Returns:
         images B x 3 x H x W (any H, W >= 8) -> logits_BK.
 
     Raises:
-        ValueError: pretrained weights were asked for, or width is not positive.
+        ValueError: pretrained weights are requested, or width is not positive.
 
     Source: He et al., CVPR 2016; uoguelph-mlrg/Cutout model/resnet.py.
     """
@@ -65,14 +65,14 @@ def cifar_resnet110(
         pretrained: not offered.
         num_classes: K.
         shortcut: A pads channels with zeros (the published network), B is a 1x1 convolution.
-        depth: 6 n + 2; less than 110 is for experiments on a CPU.
-        **kwargs: of timm's ResNet.
+        depth: 6 n + 2; values below 110 are for experiments on a CPU.
+        **kwargs: options of timm's ResNet.
 
     Returns:
         images B x 3 x H x W (any H, W >= 4) -> logits_BK.
 
     Raises:
-        ValueError: unknown shortcut, depth that is not 6 n + 2, pretrained weights asked for.
+        ValueError: the shortcut is unknown, depth is not 6 n + 2, or pretrained weights are requested.
 
     Source: He et al., CVPR 2016, Sec. 4.2.
     """
@@ -97,7 +97,7 @@ def _make(
     pretrained: bool,
     options: dict[str, Any],
 ) -> ResNet:
-    """Make timm's ResNet and exchange its stem, which has 64 channels and stride 4 in all."""
+    """Make timm's ResNet and replace its stem, which has 64 channels and a total stride of 4."""
     if pretrained:
         raise ValueError(f"{name} has no pretrained weights: pass pretrained=False")
     options = {

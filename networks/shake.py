@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class ShakeShake(nn.Module):
-    """Mix two branches with one random weight forward and another one backward, both per image.
+    """Mixes two branches with a random weight per image, drawn separately for the forward and backward pass.
 
     In training ``alpha * a + (1 - alpha) * b`` with alpha ~ U(0, 1); gradients flow with an independent
     beta ~ U(0, 1) in alpha's place. In evaluation both are 1/2, forward and backward.
@@ -14,7 +14,7 @@ class ShakeShake(nn.Module):
     """
 
     def forward(self, a_BCHW: Tensor, b_BCHW: Tensor) -> Tensor:
-        """Return the mix, of the branches' shape."""
+        """Return the mix, in the branches' shape."""
         if not self.training:
             return 0.5 * a_BCHW + 0.5 * b_BCHW
         alpha_B111, beta_B111 = (_uniform(a_BCHW) for _ in range(2))
@@ -23,16 +23,16 @@ class ShakeShake(nn.Module):
 
 
 class ShakeDrop(nn.Module):
-    """Scale a residual branch at random, per image.
+    """Scales a residual branch at random, per image.
 
     In training the factor is 1 with probability ``keep``; otherwise alpha ~ U(-1, 1) forward and beta ~ U(0, 1)
-    backward. In evaluation it is its forward mean, ``keep``, both ways.
+    backward. In evaluation it is the forward mean, ``keep``, both ways.
 
     Args:
-        keep: chance of an undisturbed image, in [0, 1].
+        keep: probability that an image is left unchanged, in [0, 1].
 
     Raises:
-        ValueError: keep out of range.
+        ValueError: keep is out of range.
 
     Source: Yamada et al., 2018 (per image, as in TensorFlow's AutoAugment code; owruby/shake-drop_pytorch draws
     one gate for the whole batch).
@@ -60,5 +60,5 @@ def _uniform(like_BCHW: Tensor) -> Tensor:
 
 
 def _value_of(value: Tensor, gradient: Tensor) -> Tensor:
-    """Give ``value`` forward, and the gradient of ``gradient`` backward."""
+    """Return ``value`` in the forward pass, with the gradient of ``gradient`` in the backward pass."""
     return gradient + (value - gradient.detach())

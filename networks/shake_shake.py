@@ -29,7 +29,7 @@ class Branch(nn.Sequential):
 
 
 class Shortcut(nn.Module):
-    """Two subsampling paths, the second one shifted by a pixel, side by side.
+    """Two concatenated subsampling paths, the second one shifted by a pixel.
 
     Source: xgastaldi/shake-shake models/shakeshakeblock.lua.
     """

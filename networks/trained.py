@@ -17,13 +17,13 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Trained(Generic[C, M]):
-    """A network and where it comes from.
+    """A network and its origin.
 
     Attributes:
-        path: the file.
-        content: of the file.
-        config: of the training.
-        model: with the weights, on the CPU, in evaluation mode.
+        path: checkpoint file.
+        content: content of the file.
+        config: options of the training.
+        model: network with the weights, on the CPU, in evaluation mode.
     """
 
     path: Path
@@ -44,11 +44,11 @@ def load_trained(
     """Rebuild a network from its checkpoint.
 
     Args:
-        checkpoint_or_run: a .pth, or a run folder (then its last.pth).
+        checkpoint_or_run: a .pth file, or a run folder, which stands for its last.pth.
         program: module that must have written it, e.g. ``"pretrain.train"``.
         config_type: dataclass of the training's options.
-        build: content of the file, config -> network.
-        use: auto (averaged weights where there are any), ema or raw.
+        build: (content of the file, config) -> network.
+        use: auto (averaged weights if there are any), ema or raw.
         **fields: further fields of the file that the program writes, with their types.
 
     Raises:

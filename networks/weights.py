@@ -1,4 +1,4 @@
-"""Read any checkpoint people have: timm, torchvision, Lightning, DDP, compiled, averaged, safetensors."""
+"""Reads all common forms of checkpoints: timm, torchvision, Lightning, DDP, compiled, averaged, safetensors."""
 
 import argparse
 import hashlib
@@ -23,7 +23,7 @@ from networks.pickles import read_pickle
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "_fsdp_wrapped_module.")
-# timm options that change nothing about the network at test time, or that its tensors show.
+# timm options that do not change the network at test time, or whose effect shows in its tensors.
 HARMLESS = {
     "drop_rate",
     "drop_path_rate",
@@ -39,17 +39,17 @@ _IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 class Loaded(NamedTuple):
-    """Weights and what the file says about them.
+    """Weights and what the file records about them.
 
     Attributes:
         state: name -> tensor, without wrapper prefixes.
-        key: where in the file they were.
-        prefix: what was stripped.
+        key: key in the file under which they were found.
+        prefix: prefix that was stripped from the names.
         arch: architecture name in the file, or "".
-        mean, std: normalisation, of values in [0, 1]; ImageNet's when the file names none.
-        sha256: of the file.
-        augment: what the weights were trained with, e.g. "KeepCutMix", "CutMix", "plain"; "" where it is unknown.
-        notes: choices that the reader made and the user should know.
+        mean, std: normalisation, of values in [0, 1]; ImageNet's if the file has none.
+        sha256: SHA-256 of the file.
+        augment: augmentation used in training, e.g. "KeepCutMix", "CutMix", "plain"; "" if unknown.
+        notes: choices made in reading that the user should know about.
     """
 
     state: dict[str, Tensor]
@@ -67,17 +67,17 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
     """Read a checkpoint without running code from it.
 
     Args:
-        path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder (then its last.pth).
-        use: auto (averaged weights where there are both), ema, raw, or a top-level key.
-        any_options: also accept networks that options of timm have changed.
-        like: names of the network to fill; they decide which of several networks in the file is taken. Without
-            them the first ResNet is.
+        path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder, which stands for its last.pth.
+        use: auto (averaged weights if there are both), ema, raw, or a top-level key.
+        any_options: also accept networks that timm options have changed.
+        like: weight names of the network to fill, which select one of several networks in the file. Without
+            them, the first ResNet is used.
 
     Returns:
         The weights.
 
     Raises:
-        UserError: missing, damaged or foreign file; no such weights in it; a network changed by options.
+        UserError: the file is missing, damaged or foreign, lacks the weights, or has a network changed by options.
 
     Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
     """
@@ -103,10 +103,10 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
 
 
 def find(path: Path) -> Path:
-    """Give the checkpoint file that a path means: a run folder stands for its ``last.pth``.
+    """Return the checkpoint file for a path; a run folder stands for its ``last.pth``.
 
     Raises:
-        UserError: no such file.
+        UserError: the file does not exist.
     """
     path = checkpoint.newest(path)
     if not path.is_file():
@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
             return read_pickle(path)
         with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch remarks on the pickle protocol of files it then refuses
+            warnings.simplefilter("ignore")  # torch warns about the pickle protocol of files that it rejects
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged or not a checkpoint: {one_line(error)}") from error
+        raise UserError(f"{path} is damaged or is not a checkpoint: {one_line(error)}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}: save model.state_dict() instead")
     return dict(content)
@@ -157,12 +157,12 @@ def pick_weights(content: dict[str, Any], use: str, path: Path) -> tuple[dict[st
     """Choose the averaged or the raw weights of a checkpoint.
 
     Args:
-        content: of the file.
-        use: auto (averaged where there are both), ema, raw, or a top-level key.
-        path: for messages.
+        content: content of the file.
+        use: auto (averaged if there are both), ema, raw, or a top-level key.
+        path: path of the file, for messages.
 
     Returns:
-        The state dict, its key in the file, and a note when there were two to choose from.
+        The state dict, its key in the file, and a note if there were two to choose from.
 
     Raises:
         UserError: the file holds no such weights.
@@ -186,7 +186,7 @@ def pick_weights(content: dict[str, Any], use: str, path: Path) -> tuple[dict[st
     notes = ()
     if averaged and raw and use == "auto":
         notes = (
-            f"the file holds averaged and raw weights: took the averaged ones ({key}); --use raw takes the others",
+            f"the file has averaged and raw weights: using the averaged ones ({key}); --use raw takes the others",
         )
     return dict(content[key]), key, notes
 
@@ -197,7 +197,7 @@ def _is_state(value: Any) -> bool:
 
 
 def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
-    """Remove wrapper prefixes, in whatever order they were stacked; choose where there are several networks."""
+    """Remove wrapper prefixes, stacked in any order; choose one network if there are several."""
     state = {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor) and name != "n_averaged"}
     roots = sorted(
         {match[1] for name in state if (match := _ROOT.fullmatch(name))}, key=lambda root: _rank(root, use)
@@ -208,7 +208,7 @@ def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, 
         kept = {k.removeprefix(first): v for k, v in state.items() if k.startswith(first)}
         kept = {k: v for k, v in kept.items() if not f"{first}{k}".startswith(foreign)} if foreign else kept
         others = ", ".join(repr(root) for root in roots[1:])
-        notes = (f"the weights hold several networks: took {first!r}, not {others}",) if others else ()
+        notes = (f"the weights hold several networks: using {first!r}, not {others}",) if others else ()
         return kept, first, notes
     removed = ""
     while prefix := next((p for p in PREFIXES if state and all(k.startswith(p) for k in state)), ""):
@@ -218,7 +218,7 @@ def _strip(state: dict[str, Tensor], use: str) -> tuple[dict[str, Tensor], str, 
 
 
 def _strip_like(state: dict[str, Tensor], like: Collection[str]) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
-    """Remove the prefix under which most of the expected names stand."""
+    """Remove the prefix that most of the expected names have."""
     expected, votes = set(like), Counter[str]()
     for name in state:
         parts = name.split(".")
@@ -235,24 +235,24 @@ def _strip_like(state: dict[str, Tensor], like: Collection[str]) -> tuple[dict[s
 
 
 def _rank(root: str, use: str) -> tuple[bool, bool, int, str]:
-    """Averaged networks first unless the raw ones are asked for; then MoCo's query encoder; then the shortest."""
+    """Sort averaged networks first unless raw ones are requested, then MoCo's query encoder, then the shortest."""
     averaged = bool(re.search(r"(^|[._])(ema|averaged?)([._]|$)", root))
     return averaged == (use == "raw"), "encoder_k" in root or "teacher" in root, len(root), root
 
 
 class CheckpointMetadata(NamedTuple):
-    """What a checkpoint says besides its weights."""
+    """What a checkpoint records in addition to its weights."""
 
     content: dict[str, Any]
     path: Path
 
     def argument(self, name: str) -> Any:
-        """One of timm's training arguments, saved as a Namespace or as a dict."""
+        """Return one of timm's training arguments, saved as a Namespace or as a dict."""
         args = self.content.get("args")
         return args.get(name) if isinstance(args, Mapping) else getattr(args, name, None)
 
     def json(self, name: str) -> dict[str, Any]:
-        """A field that our files keep as JSON."""
+        """Return a field that our files store as JSON."""
         text = self.content.get(name)
         if not isinstance(text, str) or not text:
             return {}
@@ -265,12 +265,12 @@ class CheckpointMetadata(NamedTuple):
         return value
 
     def arch(self) -> str:
-        """The architecture's name, without timm's pretrained tag."""
+        """Return the architecture's name, without timm's pretrained tag."""
         name = self.content.get("arch") or self.content.get("architecture") or self.argument("model") or ""
         return str(name).split(".")[0] if isinstance(name, str) else ""
 
     def normalisation(self) -> dict[str, tuple[float, ...]]:
-        """Mean and std: of our files, of timm's training arguments, or ImageNet's."""
+        """Return mean and std from our files, from timm's training arguments, or ImageNet's."""
         recorded, result = self.json("input"), {}
         for name, default in _IMAGENET.items():
             values = recorded.get(name) or self.argument(name) or default
@@ -278,7 +278,7 @@ class CheckpointMetadata(NamedTuple):
         return result
 
     def refuse_options(self) -> None:
-        """Refuse networks that options have made another one without changing their tensors."""
+        """Reject networks that options have changed in ways that their tensors do not show."""
         theirs = self.argument("model_kwargs") or {}
         changed = sorted((self.json("options") | dict(theirs)).keys() - HARMLESS)
         if changed:
@@ -294,10 +294,10 @@ def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float,
     Args:
         name: mean or std.
         values: three numbers in [0, 1]; std above 0.
-        where: for the message.
+        where: start of the message.
 
     Raises:
-        UserError: another number of them, not finite, or on the scale of 0 to 255.
+        UserError: there are not three numbers, or one is not finite or is on the scale of 0 to 255.
     """
     try:
         numbers = tuple(float(value) for value in values)

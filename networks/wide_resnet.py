@@ -35,7 +35,7 @@ class Block(nn.Module):
 
 
 def rectify(x: Tensor, slope: float) -> Tensor:
-    """ReLU, leaky where the slope is not 0."""
+    """Apply ReLU, leaky if the slope is not 0."""
     return F.leaky_relu(x, slope) if slope else F.relu(x)
 
 
@@ -44,12 +44,12 @@ class WideResNet(nn.Module):
 
     Args:
         depth: 6 n + 4.
-        widen: factor on the widths 16, 32, 64.
+        widen: factor for the widths 16, 32, 64.
         num_classes: K; 0 gives features.
         in_chans: image channels.
-        drop_rate: between the two convolutions of each block.
-        bn_momentum: torch's convention (weight of the new value).
-        slope: of the leaky ReLU; 0 is ReLU.
+        drop_rate: dropout rate between the two convolutions of each block.
+        bn_momentum: BatchNorm momentum in torch's convention (weight of the new value).
+        slope: slope of the leaky ReLU; 0 means ReLU.
 
     Raises:
         ValueError: depth is not 6 n + 4.

@@ -1,1 +1,1 @@
-"""Classification with KeepAugment: trains, evaluates and saves backbones."""
+"""Classification with KeepAugment: train, evaluate and export backbones."""

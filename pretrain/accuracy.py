@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy: during training, and of a checkpoint."""
+"""Top-1 and top-5 accuracy, during training and of a checkpoint."""
 
 import json
 from collections.abc import Iterable
@@ -26,24 +26,26 @@ from pretrain.trained import load_trained, open_data
 
 
 def evaluate(model: nn.Module, source: ImageSet, data: Data, accelerator: Accelerator) -> dict[str, float]:
-    """Measure top-1 and top-5 accuracy; every image counts exactly once over all processes.
+    """Measure top-1 and top-5 accuracy; every image counts exactly once across all processes.
 
     Args:
-        model: images -> logits_BK; left in the mode it came in.
-        source: data set.
-        data: evaluation size and batch.
-        accelerator: devices and processes.
+        model: images -> logits_BK; its training or evaluation mode is restored afterwards.
+        source: data set; its validation part is used.
+        data: evaluation size and batch size.
+        accelerator: device and processes.
 
     Returns:
-        ``top1`` and ``top5`` in percent, ``val_loss``.
+        ``top1`` and ``top5`` in percent, and ``val_loss``.
     """
     normalize = Normalize(source.mean, source.std)
     totals_4 = torch.zeros(4, dtype=torch.float32, device=accelerator.device)
-    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
+    with torch.no_grad(), borrowed(model) as network:
         for images_BCHW, labels_B, *replaced_B in on_device(
             _batches(source, data, accelerator), accelerator.device
         ):
-            logits_BK = network(normalize(images_BCHW)).float()
+            with accelerator.autocast():
+                logits_BK = network(normalize(images_BCHW))
+            logits_BK = logits_BK.float()
             best_B5 = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
             counted_B = replaced_B[0] == 0 if replaced_B else torch.ones_like(labels_B, dtype=torch.bool)
             hits_B5 = (best_B5 == labels_B[:, None]) & counted_B[:, None]
@@ -54,7 +56,7 @@ def evaluate(model: nn.Module, source: ImageSet, data: Data, accelerator: Accele
 
 
 def _batches(source: ImageSet, data: Data, accelerator: Accelerator) -> Iterable[Any]:
-    """Give this process's validation batches; images that cannot be read are marked and do not count."""
+    """Return this process's validation batches; unreadable images are marked and do not count."""
     transform = eval_transform(data)
     if isinstance(source.val, IterableDataset):
         source.val.set_loader_cfg(num_workers=data.workers)  # type: ignore[attr-defined]
@@ -66,10 +68,10 @@ def _batches(source: ImageSet, data: Data, accelerator: Accelerator) -> Iterable
 
 
 def evaluate_checkpoint(options: EvaluateOptions) -> dict[str, Any]:
-    """Rebuild a network from its checkpoint alone, evaluate it, print and write the numbers.
+    """Rebuild a network from its checkpoint alone and evaluate it; print and write the numbers.
 
     Raises:
-        UserError: pretrain.train did not write the file, or its classes are not those of the data.
+        UserError: the file was not written by pretrain.train, or its classes differ from those of the data.
     """
     check_targets(options.json_file)
     trained = load_trained(options.checkpoint, options.use)

@@ -1,4 +1,4 @@
-"""How much of an image an augmentation changes, plain and with Keep, in the eyes of a trained network."""
+"""How much of an image an augmentation changes, plain and with Keep, according to a trained network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +23,16 @@ COLUMNS = ("changed", "saliency_lost", "object_lost", "confidence_drop", "flippe
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """One batch, before and after.
+    """One batch before and after augmentation.
 
     Attributes:
-        clean_BCHW: uint8.
-        result_BCHW: uint8, of the same draws.
-        map_BHW: saliency of the clean image's label, float32.
-        mask_BHW: bool, the object; None without masks.
+        clean_BCHW: clean images, uint8.
+        result_BCHW: augmented images, uint8.
+        map_BHW: saliency of the clean images for their labels, float32.
+        mask_BHW: object pixels, bool; None without masks.
         labels_B: int64.
-        before_BK: probabilities of the clean images.
-        after_BK: probabilities of the results.
+        before_BK: predicted probabilities for the clean images.
+        after_BK: predicted probabilities for the augmented images.
     """
 
     clean_BCHW: Tensor
@@ -45,16 +45,16 @@ class BeforeAfter:
 
 
 def scores(pair: BeforeAfter, tolerance: float) -> Tensor:
-    """Measure a batch.
+    """Compute the scores of a batch.
 
     Args:
         pair: images before and after, with the network's output for both.
-        tolerance: largest difference of an unchanged pixel, of 255.
+        tolerance: largest difference of an unchanged pixel in any channel, 0-255.
 
     Returns:
         values_B5, float32: changed, saliency lost, object lost (NaN without masks), confidence drop, flipped.
 
-    Source: Gong et al., CVPR 2021, Figures 1 and 2 (the argument, here as numbers).
+    Source: Gong et al., CVPR 2021, Figures 1 and 2 (their argument in numbers).
     """
     difference_BHW = (pair.result_BCHW.int() - pair.clean_BCHW.int()).abs().amax(1)
     changed_BHW = (difference_BHW > tolerance).float()
@@ -72,10 +72,10 @@ def measure(options: FidelityOptions) -> dict[str, dict[str, float]]:
     """Measure every augmentation and its Keep version.
 
     Returns:
-        ``"cutout"``, ``"keep cutout"``, ... -> the five shares, in percent (NaN where there are no masks).
+        ``"cutout"``, ``"keep cutout"``, ... -> the five scores, in percent (object_lost is NaN without masks).
 
     Raises:
-        UserError: a checkpoint of another command, unknown augmentations, values out of range.
+        UserError: the checkpoint is from another command, an augmentation is unknown, or a value is out of range.
 
     Source: as :func:`scores`.
     """
@@ -105,7 +105,7 @@ def measure(options: FidelityOptions) -> dict[str, dict[str, float]]:
 
 
 def observe_clean(model: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Ask the network about clean images: map_BHW of the label's logit, and probabilities_BK."""
+    """Return the saliency map_BHW of the labels' logits and the probabilities_BK for clean images."""
     with borrowed(model) as network:
         map_BHW = input_gradient(network, images_BCHW, labels_B)
         with torch.no_grad():
@@ -120,15 +120,15 @@ def compare(
     operation: Any,
     generator: torch.Generator,
 ) -> BeforeAfter:
-    """Run one operation on one batch and ask the network about the result.
+    """Apply one operation to one batch and run the network on the result.
 
     Args:
         model: trained network.
         normalize: uint8 -> normalised floats.
         batch: (clean_BCHW, augmented_BCHW or None, mask_BHW or None, labels_B).
-        reference: of :func:`observe_clean` on the same images.
-        operation: of keepcore, or None: the augmented view is the result.
-        generator: of the draws.
+        reference: output of :func:`observe_clean` for the same images.
+        operation: keepcore operation; None takes the augmented view as the result.
+        generator: generator of the draws.
     """
     map_BHW, before_BK = reference
     clean_BCHW, augmented_BCHW, mask_BHW, labels_B = batch
@@ -151,12 +151,12 @@ def _names(options: FidelityOptions) -> list[str]:
     if unknown or not names:
         raise UserError(f"augmentations must be among {', '.join(choices)}, got {options.augmentations!r}")
     if not 0 < options.length <= 1:
-        raise UserError(f"length must be in (0, 1], a share of the image side, got {options.length}")
+        raise UserError(f"length must be in (0, 1], a fraction of the image side, got {options.length}")
     return names
 
 
 def _policy(name: str, options: FidelityOptions) -> Any:
-    """Give the policy of an image-level augmentation, else None."""
+    """Return the policy of an image-level augmentation, or None for other augmentations."""
     policies = {
         "randaugment": Policy(name="randaugment", num_ops=2, magnitude=options.magnitude),
         "autoaugment": Policy(name="autoaugment_imagenet"),
@@ -165,7 +165,7 @@ def _policy(name: str, options: FidelityOptions) -> Any:
 
 
 def _operation(name: str, selective: bool, options: FidelityOptions) -> Any:
-    """Build what cuts or pastes; None for a plain policy."""
+    """Build the operation that cuts or pastes; return None for a plain policy."""
     shared = {"selective": selective, "quantile": options.quantile, "scale": options.scale}
     if name in ("randaugment", "autoaugment"):
         return build_keep(KeepConfig(op="paste", length=options.length, **shared)) if selective else None
@@ -173,7 +173,7 @@ def _operation(name: str, selective: bool, options: FidelityOptions) -> Any:
 
 
 def print_numbers(numbers: dict[str, dict[str, float]]) -> None:
-    """Print one line an augmentation."""
+    """Print one line per augmentation."""
     table = Table(title="share in percent; confidence drop in points")
     table.add_column("augmentation")
     for column in COLUMNS:
@@ -185,7 +185,7 @@ def print_numbers(numbers: dict[str, dict[str, float]]) -> None:
 
 
 def report_fidelity(options: FidelityOptions) -> None:
-    """Measure, print and write; the work of ``python -m pretrain.fidelity``."""
+    """Measure, print and write the numbers; implements ``python -m pretrain.fidelity``."""
     check_targets(options.json_file, options.picture)
     if options.picture:
         check_picture_name(options.picture)

@@ -1,4 +1,4 @@
-"""Options of ``python -m pretrain.train``. Imports nothing heavy, so that ``--help`` answers at once."""
+"""Options of ``python -m pretrain.train``. Imports nothing heavy, so that ``--help`` is instant."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,29 +12,29 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Data:
-    """Images and how they are cropped.
+    """Data set, crops and batches.
 
     Attributes:
         dataset: demo, demo_few_labels, cifar10, folder (train/ and val/ with one folder per class), or the name
             of a timm reader, e.g. hfds/cifar10 or wds/imagenet.
-        root: folder of the data; the demo set needs none.
-        train_split: name of the training split of a timm reader (wds: also shards, "x-{000..099}.tar|100000").
-        val_split: name of the validation split of a timm reader.
-        num_classes: number of classes, for timm readers that do not report it; 0 asks the reader.
-        image_size: side of the training crop, pixels.
-        eval_size: side of the evaluation crop, pixels; 0 takes image_size.
+        root: folder of the data; not needed for the demo set.
+        train_split: training split of a timm reader; wds also takes shards, e.g. "x-{000..099}.tar|100000".
+        val_split: validation split of a timm reader.
+        num_classes: number of classes, for timm readers that do not report it; 0 takes the reader's number.
+        image_size: side of the training crop, in pixels.
+        eval_size: side of the evaluation crop, in pixels; 0 uses image_size.
         crop_pct: fraction of the resized shorter side that the evaluation crop covers, in (0, 1].
         crop: training crop; pad adds a black border first (CIFAR), resized takes a random part (ImageNet).
-        padding: width of the black border of the pad crop, pixels.
-        area: smallest and largest fraction of the image that the resized crop takes, e.g. [0.08, 1.0].
+        padding: width of the black border of the pad crop, in pixels.
+        area: smallest and largest fraction of the image area that the resized crop takes, e.g. [0.08, 1.0].
         hflip: probability of a horizontal flip.
         jitter: strength of brightness, contrast and saturation jitter; 0 turns it off.
         lighting: strength of AlexNet's PCA colour noise; 0 turns it off.
-        on_corrupt: what to do with an unreadable image; fail names it and stops, skip takes the next one.
-        batch_size: images per step over all processes.
-        eval_batch_size: images per evaluation batch and process.
+        on_corrupt: what to do with an unreadable image; fail stops and names it, skip uses the next one.
+        batch_size: images per step across all processes.
+        eval_batch_size: images per evaluation batch, for each process.
         workers: number of data-loading processes.
-        resident: keep the images on the device and crop them there; auto does so for CIFAR without a policy.
+        resident: keep the images in device memory and crop them there; auto does so for CIFAR without a policy.
     """
 
     dataset: str = "demo"
@@ -60,16 +60,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Policy:
-    """Image-level augmentation, the A of the paper.
+    """Image-level augmentation (A in the paper).
 
     Attributes:
         name: augmentation policy.
         num_ops: number of operations that RandAugment applies to an image.
-        magnitude: magnitude of RandAugment, on the scale of policy.scale, or severity of AugMix, 1-10.
-        scale: meaning of the magnitude; tv31 (torchvision) and ildoonet count 0-30, tpu10 and timm 0-10.
-        order: whether the policy runs after the shared crop and flip, or before them.
-        on: where the policy runs; device augments whole batches (randaugment with scale tv31, after_crop).
-        cutout: side of the plain Cutout that ends the policy, pixels; 0 omits it.
+        magnitude: magnitude of RandAugment on policy.scale, or severity of AugMix, 1-10.
+        scale: scale of the magnitude; 0-30 for tv31 (torchvision) and ildoonet, 0-10 for tpu10 and timm.
+        order: whether the policy runs after or before the shared crop and flip.
+        on: where the policy runs; device (whole batches) supports only randaugment with tv31 and after_crop.
+        cutout: side of the plain Cutout that ends the policy, in pixels; 0 turns it off.
     """
 
     name: Literal[
@@ -88,13 +88,13 @@ class Model:
     """The network.
 
     Attributes:
-        name: name of a timm model, or of one of ours: cifar_resnet18, cifar_resnet110, wrn_28_2, wrn_28_10,
+        name: name of a timm model or one of this suite's: cifar_resnet18, cifar_resnet110, wrn_28_2, wrn_28_10,
             shake_shake_26_2x96d, pyramidnet_272_shakedrop.
-        options: further arguments of timm.create_model, e.g. drop_rate (Dropout) or drop_path_rate (DropPath).
-        drop_block: DropBlock's rate at the end of the training, rising from 0; for ResNets with bottlenecks.
-        drop_block_size: side of DropBlock's blocks, feature pixels.
+        options: further arguments of the model, e.g. drop_rate (Dropout) or drop_path_rate (DropPath).
+        drop_block: DropBlock's rate at the end of training, in [0, 1), rising from 0; for bottleneck ResNets only.
+        drop_block_size: side of DropBlock's blocks, in feature pixels.
         weights: checkpoint to start from; "" starts from random weights.
-        early_after: name of the module after which the early head sits; "" means the first stage.
+        early_after: name of the module that the early head follows; "" means the first stage.
         early_weight: weight of the early head's loss.
     """
 
@@ -109,19 +109,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method that KeepAugment is compared with, applied to the batch.
+    """A method to compare KeepAugment with, applied to whole batches.
 
     Attributes:
-        name: method; not together with augment.op.
-        alpha: parameter of the Beta distribution of both Mixups.
-        layers: modules among which Manifold Mixup draws one per batch; "" is the image itself.
-        grid: range from which GridMask draws its period, pixels, end excluded.
-        keep: width of GridMask's bars relative to its period, in [0, 1].
-        prob: probability of GridMask per image at the end of its ramp.
-        ramp: share of the training over which that probability rises from 0, in [0, 1].
-        attention: checkpoint whose attention guides Attentive CutMix; "" takes the network in training.
-        attention_grid: number of cells of Attentive CutMix along a side.
-        cells: number of cells that Attentive CutMix pastes.
+        name: method; cannot be combined with augment.op.
+        alpha: parameter of the Beta distribution of Mixup and Manifold Mixup.
+        layers: modules of which Manifold Mixup draws one per batch; "" is the image itself.
+        grid: range of GridMask's period, in pixels; the upper limit is excluded.
+        keep: width of GridMask's bars relative to its period, in (0, 1).
+        prob: probability of GridMask per image at the end of its ramp, in [0, 1].
+        ramp: fraction of training over which GridMask's probability rises from 0, in [0, 1].
+        attention: checkpoint of the network that guides Attentive CutMix; "" uses the network in training.
+        attention_grid: number of grid cells of Attentive CutMix along each side.
+        cells: number of grid cells that Attentive CutMix pastes.
     """
 
     name: Literal["none", "mixup", "manifold_mixup", "gridmask", "attentive_cutmix"] = "none"
@@ -143,10 +143,10 @@ class Config(TrainingConfig):
     Attributes:
         label_smoothing: label smoothing, in [0, 1].
         synthetic: train on random images instead of a data set, to measure throughput.
-        data: images and how they are cropped.
+        data: data set, crops and batches.
         policy: image-level augmentation.
-        augment: cutting, mixing or pasting, guided by saliency or plain; op "none" turns it off.
-        baseline: method to compare with; not together with augment.
+        augment: cutting, mixing or pasting, saliency-guided or plain; op "none" turns it off.
+        baseline: method to compare with; cannot be combined with augment.
         model: network.
     """
 

@@ -1,4 +1,4 @@
-"""Data sets and transforms: a sample is (views, label), a view is uint8 C x H x W."""
+"""Data sets and transforms; a sample is (views, label), and a view is uint8 C x H x W."""
 
 import sys
 from collections.abc import Callable
@@ -22,16 +22,16 @@ from pretrain.config import Data, Policy
 
 
 class Transformed(Dataset[Any]):
-    """A data set with a transform on its images: index -> (views, label).
+    """A data set whose images are transformed: index -> (views, label).
 
     Args:
-        images: map-style, index -> (PIL image, label).
+        images: map-style data set, index -> (PIL image, label).
         transform: image -> views.
-        on_corrupt: ``"fail"``, or ``"skip"``: name the file on stderr, take the next readable image, and add a
-            third value: 1 where that happened, else 0.
+        on_corrupt: ``"fail"``, or ``"skip"``: report the file on stderr, use the next readable image, and add a
+            third value to each sample: 1 if it was replaced, else 0.
 
     Raises:
-        UserError: an image that cannot be read (fail), or only such images (skip).
+        UserError: an image cannot be read (fail), or no image can be read (skip).
     """
 
     def __init__(self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail") -> None:
@@ -43,12 +43,12 @@ class Transformed(Dataset[Any]):
                 image, label = self.images[(index + ahead) % len(self)]
             except UserError as error:
                 if self.on_corrupt == "fail":
-                    raise UserError(f"{error}; --data.on_corrupt skip leaves such images out") from error
+                    raise UserError(f"{error}; use --data.on_corrupt skip to skip such images") from error
                 print(f"skipped: {error}", file=sys.stderr)
             else:
                 sample = (self.transform(image), int(label))
                 return sample if self.on_corrupt == "fail" else (*sample, int(ahead > 0))
-        raise UserError("no image of the set can be read")
+        raise UserError("none of the images can be read: check data.root")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,15 +58,15 @@ def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> ImageSet:
     """Open the data set of a config.
 
     Args:
-        data: of the run.
+        data: data options of the run.
         batch_size: images per step of this process; streams count whole batches.
-        seed: of the order of a stream.
+        seed: seed of a stream's order.
 
     Returns:
-        Both parts; a stream is an IterableDataset.
+        Both parts; those of a stream are IterableDatasets.
 
     Raises:
-        UserError: unknown name, missing folder or wrong layout, class folders that differ between parts.
+        UserError: unknown name, missing folder, wrong layout, or class folders that differ between parts.
 
     Source: torchvision.datasets, timm.data.
     """
@@ -102,18 +102,18 @@ def _class_names(dataset: Any, data: Data) -> tuple[str, ...]:
     holders = [dataset, getattr(dataset, "reader", None)]
     index_of = next((h.class_to_idx for h in holders if getattr(h, "class_to_idx", None)), None)
     if index_of is None:
-        raise UserError(f"data.dataset: {data.dataset} does not report its classes: add --data.num_classes")
+        raise UserError(f"data.dataset: {data.dataset} does not report its classes: set --data.num_classes")
     return tuple(sorted(map(str, index_of), key=lambda name: index_of.get(name, 0)))
 
 
 def synthetic_source(data: Data) -> ImageSet:
-    """Make random images of the size that the recipe expects: for throughput, nothing is learned from them.
+    """Make random images of the size that the recipe expects, to measure throughput.
 
     Args:
-        data: 10 classes and images of ``image_size`` for ``pad``, else 1000 classes and a border of 1/7.
+        data: the crop ``pad`` gets 10 classes and images of ``image_size``; others, 1000 classes and 8/7 the size.
 
     Returns:
-        50,000 training images (256 different ones) and 1,000 validation images.
+        50,000 training images (only 256 distinct ones unless the crop is ``pad``) and 1,000 validation images.
 
     Source: the synthetic data of timm and of DALI's examples.
     """
@@ -141,10 +141,10 @@ POLICIES: dict[str, Callable[[Policy], Callable[[Any], Any]]] = {
 
 
 def train_transform(data: Data, policy: Policy) -> Callable[[Any], Any]:
-    """Build image -> (clean,) or (clean, augmented), both after one crop and flip.
+    """Build the transform image -> (clean,) or (clean, augmented); both views share one crop and flip.
 
     Raises:
-        UserError: unknown crop or policy, or an option out of range.
+        UserError: unknown crop or policy, or an option that is out of range.
 
     Source: uoguelph-mlrg/Cutout train.py (pad), clovaai/CutMix-PyTorch train.py (resized).
     """
@@ -159,23 +159,23 @@ def train_transform(data: Data, policy: Policy) -> Callable[[Any], Any]:
 
 
 def in_workers(policy: Policy) -> Policy:
-    """Give what of a policy runs in the data workers: all of it, or nothing.
+    """Return the policy to run in the data workers: the given one, or none if it runs on the device.
 
     Raises:
-        UserError: it cannot run on the device.
+        UserError: the policy cannot run on the device.
     """
     if policy.on == "workers" or policy.name == "none":
         return policy
     if (policy.name, policy.scale, policy.order) != ("randaugment", "tv31", "after_crop"):
         raise UserError(
-            f"policy.on: device has randaugment on the scale tv31 in the order after_crop, got {policy.name}, "
-            f"{policy.scale}, {policy.order}: use --policy.on workers"
+            f"policy.on: device supports only randaugment with scale tv31 and order after_crop, got {policy.name}"
+            f", {policy.scale} and {policy.order}: use --policy.on workers"
         )
     return Policy()
 
 
 class _Alone:
-    """Wrap the only view in a tuple."""
+    """Wraps the only view in a tuple."""
 
     def __call__(self, image: Any) -> tuple[Any]:
         return (image,)
@@ -199,7 +199,7 @@ def _jitter(data: Data) -> list[v2.Transform]:
 
 
 def eval_crop(data: Data) -> Callable[[Any], Any]:
-    """Build image -> image of S x S: resize the shorter side, crop the centre.
+    """Build the transform image -> S x S image: resize the shorter side, then crop the centre.
 
     Source: timm and torchvision evaluation transforms.
     """
@@ -208,7 +208,7 @@ def eval_crop(data: Data) -> Callable[[Any], Any]:
 
 
 def eval_transform(data: Data) -> Callable[[Any], Any]:
-    """Build image -> uint8 C x S x S, cropped as by :func:`eval_crop`.
+    """Build the transform image -> uint8 C x S x S, cropped as by :func:`eval_crop`.
 
     Source: timm and torchvision evaluation transforms.
     """

@@ -1,4 +1,4 @@
-"""Measure the accuracy of a trained backbone; prints JSON."""
+"""Measure the accuracy of a trained backbone and print it as JSON."""
 
 import sys
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ class EvaluateOptions:
     """Evaluate a backbone on the validation part of its data set.
 
     Attributes:
-        checkpoint: .pth of pretrain.train, or its run folder (then last.pth).
-        use: weights to evaluate; auto takes the averaged ones where there are any.
-        split: part of the data set; train evaluates on clean training images.
-        root: folder of the data; "" takes the one of the training.
+        checkpoint: .pth file written by pretrain.train, or a run folder (its last.pth).
+        use: weights to evaluate; auto uses the averaged ones if there are any.
+        split: part of the data set; train evaluates on training images without augmentation.
+        root: folder of the data; "" uses the one from training.
         batch_size: images per batch.
         workers: number of data-loading processes.
-        device: device to run on; auto takes a GPU where there is one.
-        json_file: file that also receives the numbers; "" writes none.
+        device: device to run on; auto uses a GPU if there is one.
+        json_file: JSON file to write the numbers to as well; "" writes none.
     """
 
     checkpoint: str = positional()

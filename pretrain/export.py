@@ -1,7 +1,7 @@
 """Export a trained backbone for timm, torchvision or ONNX Runtime.
 
-The suffix of OUT decides: .safetensors or .pth for timm.create_model(..., checkpoint_path=OUT), where a ResNet's
-names are those of torchvision; .onnx, compared with the network in ONNX Runtime before it is written.
+The suffix of OUT selects the format: .safetensors or .pth for timm.create_model(..., checkpoint_path=OUT), with
+torchvision's weight names for a ResNet, or .onnx, compared with the network in ONNX Runtime before it is written.
 """
 
 import sys
@@ -17,9 +17,9 @@ class ExportOptions:
     """Export a trained backbone.
 
     Attributes:
-        checkpoint: .pth of pretrain.train, or its run folder (then last.pth).
-        out: file to write, .safetensors, .pth or .onnx.
-        use: weights to export; auto takes the averaged ones where there are any.
+        checkpoint: .pth file written by pretrain.train, or a run folder (its last.pth).
+        out: file to write; its suffix (.safetensors, .pth or .onnx) selects the format.
+        use: weights to export; auto uses the averaged ones if there are any.
     """
 
     checkpoint: str = positional()

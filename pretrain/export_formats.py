@@ -1,4 +1,4 @@
-"""The files that a backbone can be exported to."""
+"""File formats that a backbone can be exported to."""
 
 import json
 from collections.abc import Callable
@@ -13,17 +13,17 @@ from engine.onnx import checked_onnx
 from pretrain.export import ExportOptions
 from pretrain.trained import Backbone, load_trained
 
-LARGEST_DIFFERENCE = 1e-3  # ONNX Runtime against torch, relative to the largest logit
+LARGEST_DIFFERENCE = 1e-3  # between ONNX Runtime and torch, relative to the largest logit
 
 
 def export(options: ExportOptions) -> Path:
-    """Write the file and print its name.
+    """Write the file and print its path.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        UserError: unknown suffix, not a checkpoint of pretrain.train, ONNX not installed, or its result differs.
+        UserError: unknown suffix, not a checkpoint of pretrain.train, ONNX not installed, or its outputs differ.
     """
     out = Path(options.out)
     if out.suffix not in WRITERS:
@@ -35,10 +35,10 @@ def export(options: ExportOptions) -> Path:
 
 
 def describe(trained: Backbone) -> dict[str, str]:
-    """Collect where weights come from, as plain strings.
+    """Collect the origin of the weights as plain strings.
 
     Args:
-        trained: network and checkpoint.
+        trained: network and content of its checkpoint.
 
     Returns:
         arch, num_classes, options, input (mean, std, size), classes, augment, epoch, metrics, recipe, provenance,

@@ -1,10 +1,10 @@
-"""Measure what augmentations destroy, plain and with Keep.
+"""Measure how much of an image augmentations destroy, plain and with Keep.
 
-Each augmentation and its Keep version start from the same draws on validation images, seen by a trained network:
+Each augmentation and its Keep version use the same draws on validation images. A trained network measures:
 
-* changed: share of pixels that differ from the clean image by more than the tolerance;
-* saliency lost, object lost: share of the clean saliency, and of the object's pixels (with masks), that changed;
-* confidence drop: fall of the true label's probability, in points; flipped: right before, wrong after.
+* changed: fraction of pixels that differ from the clean image by more than the tolerance;
+* saliency lost, object lost: fraction changed of the clean saliency, and of the object's pixels (with masks);
+* confidence drop: drop in the true label's probability, in points; flipped: images no longer classified correctly.
 """
 
 import sys
@@ -17,23 +17,23 @@ from engine.parser import positional
 
 @dataclass(frozen=True)
 class FidelityOptions:
-    """Measure what augmentations destroy, plain and with Keep.
+    """Measure how much of an image augmentations destroy, plain and with Keep.
 
     Attributes:
-        checkpoint: .pth of pretrain.train, or its run folder (then last.pth).
+        checkpoint: .pth file written by pretrain.train, or a run folder (its last.pth).
         augmentations: comma-separated list of cutout, erasing, cutmix, randaugment, autoaugment.
-        images: number of validation images, spread evenly over the set.
-        length: side of the cut or pasted square as a fraction of the image's side, in (0, 1].
-        magnitude: magnitude of RandAugment (two operations), 0-30.
-        quantile: threshold tau of the selection, in [0, 1].
-        scale: resolution of the saliency pass that chooses regions; the one that measures is full.
+        images: number of validation images, evenly spaced in the set.
+        length: side of the cut or pasted square as a fraction of the image side, in (0, 1].
+        magnitude: magnitude of RandAugment (two operations, scale tv31), 0-30.
+        quantile: threshold tau of the selection as a quantile of the box scores, in [0, 1].
+        scale: relative resolution of the saliency pass that selects regions; measurements use full resolution.
         tolerance: largest difference of an unchanged pixel in any channel, 0-255.
-        root: folder of the data; "" takes the one of the training.
+        root: folder of the data; "" uses the one from training.
         batch_size: images per batch.
-        seed: seed of the draws.
-        device: device to run on; auto takes a GPU where there is one.
-        json_file: file that also receives the numbers; "" writes none.
-        picture: PNG that receives a sheet of examples; "" draws none.
+        seed: random seed of the augmentations.
+        device: device to run on; auto uses a GPU if there is one.
+        json_file: JSON file to write the numbers to as well; "" writes none.
+        picture: .png or .jpg file to write a sheet of examples to; "" writes none.
     """
 
     checkpoint: str = positional()

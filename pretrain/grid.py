@@ -1,4 +1,4 @@
-"""The paper's classification tables and figures as recipes. Imports no torch."""
+"""The paper's classification tables and figures as recipes. Does not import torch."""
 
 from pathlib import Path
 

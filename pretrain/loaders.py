@@ -1,4 +1,4 @@
-"""Training batches: from data workers, or from images held on the device as uint8."""
+"""Training batches from data workers, or from uint8 images held in device memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,20 +19,20 @@ from pretrain.stream import StreamLoader
 
 
 def is_resident(data: Data, policy: Policy, records: Any) -> bool:
-    """Decide whether a data set is held on the device.
+    """Decide whether a data set is held in device memory.
 
     Args:
-        data: ``resident`` is auto, yes or no.
-        policy: a policy runs in the data workers, so the images must stay there.
+        data: data options; ``resident`` is auto, yes or no.
+        policy: the policy that runs in the data workers; with one, the images cannot be resident.
         records: the opened training part.
 
     Returns:
-        True for ``yes``, and for ``auto`` where it is possible.
+        True for ``yes``, and for ``auto`` if it is possible.
 
     Raises:
-        UserError: ``yes`` where it is not possible; says why.
+        UserError: ``yes``, but it is not possible; the message gives the reasons.
 
-    Source: the GPU loader of cifar10-airbench, read for the idea.
+    Source: the GPU loader of cifar10-airbench (idea only).
     """
     check_choices(data, "data.")
     reasons = {
@@ -45,25 +45,25 @@ def is_resident(data: Data, policy: Policy, records: Any) -> bool:
     }
     blocking = [reason for reason, holds in reasons.items() if holds]
     if data.resident == "yes" and blocking:
-        raise UserError(f"data.resident: yes is not possible: {'; '.join(blocking)}")
+        raise UserError(f"data.resident: yes is not possible: {'; '.join(blocking)}; use auto or no")
     return data.resident != "no" and not blocking
 
 
 def resident_loader(
     records: Records, plan: BatchPlan, seed: int, *, device: torch.device, padding: int = 0, hflip: float = 0.0
 ) -> ResidentLoader:
-    """Hold images on the device; a sample's crop and flip depend on (seed, epoch, index) alone.
+    """Hold images in device memory; a sample's crop and flip depend only on (seed, epoch, index).
 
     Args:
         records: uint8 images N x H x W x 3 with labels.
         plan: epoch -> batches of indices of this process.
-        seed: of the run.
-        device: where the images live.
-        padding: black pixels around the image, of which the crop takes H x W.
-        hflip: chance of a horizontal flip.
+        seed: seed of the run.
+        device: device that holds the images.
+        padding: width of the black border added before the H x W crop, in pixels.
+        hflip: probability of a horizontal flip.
 
     Returns:
-        Batches of ([clean_BCHW], labels_B).
+        A loader of batches ([clean_BCHW], labels_B).
 
     Source: uoguelph-mlrg/Cutout train.py (crop with zero padding, then flip).
     """
@@ -84,20 +84,20 @@ def resident_loader(
 
 
 def build_loader(config: Config, images: Any, device: torch.device, rank: int, processes: int) -> Loader:
-    """Choose how training batches come: from the device's memory, or from data workers.
+    """Build the loader of training batches: from a stream, device memory, or data workers.
 
     Args:
-        config: of the run.
+        config: config of the run.
         images: the opened training part.
-        device: of the training.
-        rank: of this process.
-        processes: how many share each batch.
+        device: device to train on.
+        rank: rank of this process.
+        processes: number of processes that share each batch.
 
     Returns:
-        Batches of (views, labels_B); views are uint8.
+        A loader of batches (views, labels_B); views are uint8.
 
     Raises:
-        UserError: the batch does not fit the set or the processes, or ``data.resident`` is not possible.
+        UserError: the batch size does not suit the set or the processes, or ``data.resident`` is not possible.
     """
     data = config.data
     if isinstance(images, IterableDataset):

@@ -1,4 +1,4 @@
-"""The network: timm's or ours, with an early head where saliency asks for one."""
+"""The network, from timm or this suite, with an early head if the saliency needs one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +15,18 @@ from pretrain.config import Config
 
 
 def build_model(config: Config, num_classes: int, progress: Callable[[], float] = float) -> nn.Module:
-    """Make the training module of a config.
+    """Build the training module of a config.
 
     Args:
-        config: of the run.
-        num_classes: K.
-        progress: share of the training done, for DropBlock.
+        config: config of the run.
+        num_classes: number of classes, K.
+        progress: returns the fraction of training done, for DropBlock.
 
     Returns:
-        The network, inside :class:`keepcore.EarlyHead` when ``augment.head`` is ``"early"``.
+        The network, wrapped in :class:`keepcore.EarlyHead` if ``augment.head`` is ``"early"``.
 
     Raises:
-        UserError: see :func:`networks.create.create_network`; weights that do not fit.
+        UserError: see :func:`networks.create.create_network`; or the weights do not fit the network.
 
     Source: Gong et al., CVPR 2021, Sec. 3.1 (early head).
     """
@@ -38,7 +38,7 @@ def build_model(config: Config, num_classes: int, progress: Callable[[], float] 
     if config.model.drop_block:
         if config.compile:
             raise UserError(
-                "model.drop_block changes its rate every step, which --compile compiles anew: leave one out"
+                "model.drop_block changes at every step, so --compile would recompile each time: use only one"
             )
         with as_user_error():
             attach_dropblock(model, config.model.drop_block, config.model.drop_block_size, progress)

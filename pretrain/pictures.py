@@ -1,7 +1,7 @@
-"""Draw what a trained backbone's recipe cuts: image, saliency, chosen box, result.
+"""Draw the regions that a trained backbone's recipe cuts: image, saliency, selected box, result.
 
-One column per image; rows: image with the plain (red) and the selective box (green) of the same draw, saliency
-(square root), plain result, selective result.
+There is one column per image. Rows: image with the plain (red) and the selective box (green) of the same draw,
+saliency (square root), plain result, selective result.
 """
 
 import sys
@@ -13,13 +13,13 @@ from engine.parser import positional
 
 @dataclass(frozen=True)
 class PicturesOptions:
-    """Draw what a recipe cuts.
+    """Draw the regions that a recipe cuts.
 
     Attributes:
-        checkpoint: .pth of pretrain.train, or its run folder (then last.pth).
-        out: picture to write, .png or .jpg.
+        checkpoint: .pth file written by pretrain.train, or a run folder (its last.pth).
+        out: image file to write, .png or .jpg.
         columns: number of images.
-        seed: seed of the draws.
+        seed: random seed of the boxes.
     """
 
     checkpoint: str = positional()

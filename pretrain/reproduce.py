@@ -1,6 +1,6 @@
-"""Run what is missing of a table of the paper, and print the paper's numbers beside ours.
+"""Run the missing cells of a table of the paper, and print the paper's numbers next to the reproduced ones.
 
-``--list`` shows every cell of Tables 1 to 8, Figures 2 and 3 and beyond without running anything.
+``--list`` shows every cell of Tables 1 to 8, Figures 2 and 3, and beyond, without running anything.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Contact sheets of what an augmentation does: images, saliency, chosen boxes, results."""
+"""Contact sheets of an augmentation: images, saliency, selected boxes and results."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ PLAIN, SELECTIVE = (220, 40, 40), (30, 200, 70)
 
 
 def draw_regions(options: PicturesOptions) -> None:
-    """Draw the sheet; the work of ``python -m pretrain.pictures``."""
+    """Draw the sheet; implements ``python -m pretrain.pictures``."""
     region_sheet(Path(options.checkpoint), Path(options.out), columns=options.columns, seed=options.seed)
 
 
@@ -28,20 +28,20 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     """Draw one column per image: image with the plain (red) and the selective box (green), saliency, both results.
 
     Args:
-        checkpoint_path: of pretrain.train, or its run folder.
-        out: PNG to write.
+        checkpoint_path: .pth file written by pretrain.train, or a run folder.
+        out: image file to write.
         columns: number of images.
-        seed: of the draws; both boxes come from the same draw.
+        seed: random seed; both boxes come from the same draw.
 
     Raises:
-        UserError: the checkpoint's recipe has no region to show.
+        UserError: the checkpoint's recipe cuts no regions.
 
     Source: Gong et al., CVPR 2021, Figure 1.
     """
     trained = load_trained(str(checkpoint_path))
     config, model = trained.config, trained.model
     if config.augment.op not in ("cutout", "cutmix", "erasing"):
-        raise UserError(f"{checkpoint_path}: its recipe cuts nothing (augment.op {config.augment.op})")
+        raise UserError(f"{checkpoint_path}: its recipe cuts no regions to draw (augment.op {config.augment.op})")
     source = open_source(config.data)
     dataset = Transformed(source.val, eval_transform(config.data))
     step = len(dataset) // columns
@@ -71,12 +71,12 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
 def fidelity_sheet(
     titles: Sequence[str], results: Sequence[Sequence[Tensor]], out: Path, columns: int = 8
 ) -> None:
-    """Draw clean images, their saliency, and below one row per augmentation.
+    """Draw clean images, their saliency, and one row per augmentation below them.
 
     Args:
-        titles: of the augmentations.
-        results: per augmentation: clean_BCHW uint8, map_BHW, result_BCHW uint8 of the same images.
-        out: PNG to write.
+        titles: names of the augmentations.
+        results: for each augmentation, clean_BCHW uint8, map_BHW and result_BCHW uint8 of the same images.
+        out: image file to write.
         columns: number of images.
 
     Source: Gong et al., CVPR 2021, Figure 1.

@@ -24,13 +24,13 @@ from pretrain.data import augmented_of
 
 
 class Augmented(NamedTuple):
-    """What the network sees.
+    """Input of the forward pass and its target.
 
     Attributes:
         images_BCHW: normalised floats.
         target: labels_B or soft target_BK.
-        logs: scalars.
-        during: surrounds the forward pass.
+        logs: scalars to log.
+        during: context manager for the forward pass.
     """
 
     images_BCHW: Tensor
@@ -41,22 +41,22 @@ class Augmented(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A batch of views and labels in, the loss out.
+    """Computes the loss of a batch of views and labels.
 
     Attributes:
         model: called in training mode; with an early head it returns two logits.
         normalize: uint8 -> normalised floats.
-        operation: what cuts, mixes or pastes; None: nothing does.
-        policy: RandAugment of the whole batch; None: there is none, or it ran in the data workers.
-        policy_cutout: plain Cutout that ends the policy; None: it has none.
-        mixer: a baseline in place of the operation; None: there is none.
-        num_classes: K.
-        label_smoothing: epsilon.
+        operation: cuts, mixes or pastes; None turns it off.
+        policy: RandAugment of the whole batch; None if there is no policy or it runs in the data workers.
+        policy_cutout: plain Cutout that ends the policy, or None.
+        mixer: baseline used instead of the operation, or None.
+        num_classes: number of classes, K.
+        label_smoothing: label smoothing, in [0, 1].
         early_weight: weight of the early head's loss.
         lighting: strength of PCA colour noise.
-        progress: share of the training done.
-        generator: for the augmentation's draws, on the CPU, in the same state in every process.
-        mixing: for the baseline's draws, on the CPU, its own in every process.
+        progress: returns the fraction of training done, in [0, 1].
+        generator: CPU generator of the augmentation's draws, in the same state in every process.
+        mixing: CPU generator of the baseline's draws, different in every process.
         share: this process's part of the batch.
 
     Source: Gong et al., CVPR 2021, Algorithm 1 and Sec. 3.1.
@@ -78,7 +78,7 @@ class TrainStep:
     share: BatchShard = field(default_factory=BatchShard)
 
     def __call__(self, batch: Any) -> StepResult:
-        """Return loss, logs and image count."""
+        """Return the loss, logs and number of images."""
         views, labels_B, *replaced_B = batch
         shift_B311 = self._lighting(len(labels_B), labels_B.device)
         clean_BCHW = self.normalize(views[0]) + shift_B311
@@ -109,7 +109,7 @@ class TrainStep:
         return shift_B311[self.share.rank * count :][:count].to(device, non_blocking=True)
 
     def _policy_view(self, augmented_BCHW: Tensor | None, shift_B311: Tensor | float) -> Tensor | None:
-        """Normalise the policy's output and give it its final Cutout."""
+        """Normalise the policy's output and apply its final Cutout."""
         if augmented_BCHW is None:
             return None
         images_BCHW = self.normalize(augmented_BCHW) + shift_B311
@@ -138,7 +138,7 @@ class TrainStep:
     def _run(
         self, operation: KeepAugment, clean_BCHW: Tensor, labels_B: Tensor | None, augmented_BCHW: Tensor | None
     ) -> Kept:
-        """Draw for the whole batch, apply this process's part."""
+        """Draw for the whole batch and apply this process's part."""
         return operation(
             self.model, clean_BCHW, labels_B, augmented_BCHW, generator=self.generator, share=self.share
         )
@@ -153,21 +153,23 @@ def build_step(
     progress: Callable[[], float],
     share: BatchShard,
     attention: nn.Module | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> TrainStep:
     """Build the step of a config.
 
     Args:
-        config: of the run.
+        config: config of the run.
         model: the module to call.
         normalize: uint8 -> normalised floats.
-        num_classes: K.
-        generators: for the augmentation's and the baseline's draws.
-        progress: share of the training done.
+        num_classes: number of classes, K.
+        generators: generators of the augmentation's and the baseline's draws.
+        progress: returns the fraction of training done.
         share: this process's part of the batch.
         attention: network of Attentive CutMix, or None.
+        autocast: returns a context manager for the saliency pass.
 
     Raises:
-        UserError: an option out of range, paste without a policy, or two methods at once.
+        UserError: an option is out of range, paste has no policy, or two methods are selected.
 
     Source: as :class:`TrainStep`.
     """
@@ -177,7 +179,7 @@ def build_step(
         raise UserError("augment.op paste needs augmented images: add --policy.name, e.g. randaugment")
     if augment.op != "none" and config.baseline.name != "none":
         raise UserError(
-            f"augment.op {augment.op} and baseline.name {config.baseline.name} exclude each other: set one to none"
+            f"augment.op {augment.op} and baseline.name {config.baseline.name} cannot be combined: set one to none"
         )
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
@@ -188,7 +190,9 @@ def build_step(
             policy = RandAugment(config.policy.num_ops, config.policy.magnitude)
         cutout = KeepCutout(config.policy.cutout, selector=anywhere) if config.policy.cutout else None
     with as_user_error("augment"):
-        operation = None if augment.op == "none" else build_keep(augment).checked(side, side)
+        operation = None
+        if augment.op != "none":
+            operation = replace(build_keep(augment).checked(side, side), autocast=autocast)
     with as_user_error():
         mixer = build_mixer(config.baseline, attention, model)
     return TrainStep(

@@ -1,4 +1,4 @@
-"""Training batches from a stream (WebDataset shards, iterable Hugging Face sets) through timm's readers."""
+"""Training batches from streams (WebDataset shards, iterable Hugging Face data sets), read by timm."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -14,7 +14,7 @@ from pretrain.data import in_workers, train_transform
 
 
 class Streamed(IterableDataset[Any]):
-    """A stream with a transform on its images: yields (views, label).
+    """A stream whose images are transformed; yields (views, label).
 
     Args:
         images: iterable over (PIL image, label).
@@ -30,18 +30,18 @@ class Streamed(IterableDataset[Any]):
 
 
 class StreamLoader:
-    """Batches of a stream; its order is the reader's own.
+    """Batches of a stream, in the order of its reader.
 
-    Resuming repeats the order of shards but not of the samples: a stream cannot be continued bit for bit.
+    Resuming restores the order of the shards but not of the samples, so a resumed run is not exactly the same.
 
     Args:
-        config: of the run.
+        config: config of the run.
         images: timm's IterableImageDataset.
-        device: of the training.
-        processes: how many share each batch.
+        device: device to train on.
+        processes: number of processes that share each batch.
 
     Raises:
-        UserError: the batch does not divide among the processes, or is larger than the stream.
+        UserError: the batch size is not a multiple of the number of processes, or exceeds the stream.
 
     Source: timm.data (readers).
     """
@@ -49,14 +49,14 @@ class StreamLoader:
     def __init__(self, config: Config, images: Any, device: torch.device, processes: int) -> None:
         data = config.data
         if data.batch_size % processes:
-            raise UserError(f"the batch of {data.batch_size} images does not divide among {processes} processes")
+            raise UserError(f"data.batch_size {data.batch_size} is not divisible by the {processes} processes")
         images.set_loader_cfg(num_workers=data.workers)
         self.images, self.seed, self.epoch, self.skip = images, config.seed, 0, 0
         share = data.batch_size // processes
         self.length = len(images) // share
         if self.length == 0:
             raise UserError(
-                f"a batch of {share} images is larger than the stream of {len(images)}: lower the batch"
+                f"a batch of {share} images is larger than the stream of {len(images)}: lower data.batch_size"
             )
         self.loader = DataLoader(
             Streamed(images, train_transform(data, in_workers(config.policy))),
@@ -68,7 +68,7 @@ class StreamLoader:
         )
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch of the next pass, and how many batches to leave out."""
+        """Set the epoch of the next pass and the number of batches to skip."""
         self.images.set_epoch(epoch)
         self.epoch, self.skip = epoch, skip
 

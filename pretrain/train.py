@@ -1,7 +1,7 @@
 """Train a classification backbone on ImageNet, CIFAR or a folder of images.
 
-``--config`` takes a YAML file, the name of a shipped recipe, or a cell of the paper's tables such as
-``table2/keepcutout-l16``; every option can be overridden on the command line.
+``--config`` takes a YAML file, the name of a shipped recipe, or a cell of the paper's tables, such as
+``table2/keepcutout-l16``; any option can be overridden on the command line.
 """
 
 import sys

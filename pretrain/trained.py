@@ -1,4 +1,4 @@
-"""A trained backbone with its data, opened from the checkpoint alone: for evaluation, pictures and export."""
+"""Opens a trained backbone and its data from the checkpoint alone, for evaluation, pictures and export."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,11 +30,11 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Backbone:
     """Rebuild a network from its checkpoint.
 
     Args:
-        checkpoint_or_run: a .pth of pretrain.train, or its run folder (then last.pth).
-        use: auto, ema or raw weights.
+        checkpoint_or_run: .pth file written by pretrain.train, or a run folder (its last.pth).
+        use: which weights to load: auto, ema or raw.
 
     Raises:
-        UserError: pretrain.train did not write the file, or it is damaged.
+        UserError: the file was not written by pretrain.train, or it is damaged.
     """
     return networks.trained.load_trained(
         checkpoint_or_run, "pretrain.train", Config, _build, use=use, options=str, classes=str
@@ -49,24 +49,24 @@ def open_data(trained: Backbone, root: str) -> tuple[Data, ImageSet]:
     """Open the data set that a network was trained on.
 
     Args:
-        trained: the network.
-        root: folder of the data; "" takes the one of training.
+        trained: the trained network.
+        root: folder of the data; "" uses the one from training.
 
     Raises:
-        UserError: no data, or other classes than those of the training.
+        UserError: the data was not found, or its classes differ from those in training.
     """
     data = replace(trained.config.data, root=root or trained.config.data.root)
     source = open_source(data)
     if json.dumps(source.classes) != trained.content["classes"]:
-        raise UserError(f"{trained.path} was trained on other classes than those of {data.root or data.dataset}")
+        raise UserError(f"{trained.path} has different classes from {data.root or data.dataset}: check --root")
     return data, source
 
 
 def load_attention(config: Config, device: torch.device) -> nn.Module | None:
-    """Load the network with which Attentive CutMix looks; None where it is the one in training.
+    """Load the network that guides Attentive CutMix; return None if it is the one in training.
 
     Raises:
-        UserError: pretrain.train did not write the checkpoint.
+        UserError: the checkpoint was not written by pretrain.train.
 
     Source: Walawalkar et al., ICASSP 2020.
     """
@@ -76,7 +76,7 @@ def load_attention(config: Config, device: torch.device) -> nn.Module | None:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A trained network on its device, with its validation images."""
+    """A trained network on its device, with its data set."""
 
     model: nn.Module
     normalize: Normalize
@@ -88,10 +88,10 @@ class OpenRun:
         """Yield (clean_BCHW, augmented_BCHW or None, mask_BHW or None, labels_B) on the device.
 
         Args:
-            count: images, spread evenly over the validation part.
+            count: number of images, evenly spaced in the validation part.
             batch_size: images per batch.
-            policy: makes the augmented view; None: there is none.
-            seed: of the policy's draws.
+            policy: policy of the augmented view, or None.
+            seed: seed of the policy's draws.
         """
         total = len(self.source.val)
         indices = [i * total // count for i in range(count)] if count < total else range(total)
@@ -107,7 +107,7 @@ class OpenRun:
 
 
 class _Viewed:
-    """Validation image -> ((clean, augmented, mask), whether there is a mask, label), uint8 C x S x S."""
+    """Validation images: index -> ((clean, augmented, mask), whether there is a mask, label), uint8 C x S x S."""
 
     def __init__(self, images: Any, config: Config, policy: Policy | None) -> None:
         self.images, self.crop, self.finish = images, eval_crop(config.data), v2.PILToTensor()
@@ -126,9 +126,9 @@ class _Viewed:
 
 
 def mask_path(images: Any, index: int) -> Path | None:
-    """Find the object mask of an ImageFolder image: ``masks/<part>/<class>/<name>.png`` beside the part's folder.
+    """Find an ImageFolder image's object mask: ``masks/<part>/<class>/<name>.png`` next to the part's folder.
 
-    Source: the layout of our demo set.
+    Source: the layout of the demo set.
     """
     samples = getattr(images, "samples", None)
     if samples is None:
@@ -144,11 +144,11 @@ def open_run(checkpoint_or_run: str, root: str, device: str) -> OpenRun:
 
     Args:
         checkpoint_or_run: see :func:`load_trained`.
-        root: folder of the data; "" takes the one of training.
+        root: folder of the data; "" uses the one from training.
         device: auto, cpu, cuda or mps.
 
     Raises:
-        UserError: not a checkpoint of pretrain.train, no data, or other classes.
+        UserError: see :func:`load_trained` and :func:`open_data`.
     """
     trained = load_trained(checkpoint_or_run)
     _, source = open_data(trained, root)

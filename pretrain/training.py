@@ -34,7 +34,7 @@ def train(config: Config) -> dict[str, Any]:
         The last row of metrics.jsonl.
 
     Raises:
-        UserError: anything in the config that cannot be done.
+        UserError: the config is invalid or cannot be run.
 
     Source: Gong et al., CVPR 2021, Sec. 4.1 and 4.2.
     """
@@ -56,7 +56,10 @@ def train(config: Config) -> dict[str, Any]:
     engine.generators |= {"augment": draws, "baseline": mixing}
     normalize, classes = Normalize(source.mean, source.std), len(source.classes)
     attention = load_attention(config, accelerator.device)
-    step = build_step(config, engine.model, normalize, classes, (draws, mixing), progress, share, attention)
+    randomness = (draws, mixing)
+    step = build_step(
+        config, engine.model, normalize, classes, randomness, progress, share, attention, accelerator.autocast
+    )
     job = Job(
         loader=loader,
         step=step,
@@ -72,14 +75,14 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _check(data: Data) -> None:
-    """Refuse numbers out of range."""
+    """Check that the numbers are in range."""
     check_ranges(data, "data.", image_size=(1, None), eval_size=(0, None), padding=(0, None), hflip=(0, 1))
     check_ranges(data, "data.", batch_size=(1, None), eval_batch_size=(1, None), workers=(0, None))
     check_ranges(data, "data.", jitter=(0, None))
 
 
 def _metadata(config: Config, source: ImageSet) -> dict[str, Any]:
-    """Describe the network for evaluation, export and conversion."""
+    """Collect the metadata of the network for evaluation, export and conversion."""
     return {
         "arch": config.model.name,
         "num_classes": len(source.classes),
@@ -92,7 +95,7 @@ def _metadata(config: Config, source: ImageSet) -> dict[str, Any]:
 
 
 def augmentation_name(config: Config) -> str:
-    """Name what a backbone is trained with, as tables do: ``KeepCutMix``, ``Cutout``, ``plain``."""
+    """Name a config's augmentation as the tables do, e.g. ``KeepCutMix``, ``Cutout`` or ``plain``."""
     augment, policy = config.augment, config.policy.name
     keep = "Keep" if augment.selective and augment.op != "none" else ""
     if augment.op == "paste":

@@ -99,9 +99,7 @@ def why_no_positive(source: ReidSet) -> list[str]:
     same = [p for p in source.query if source.has_cameras and cameras.get(p.person) == {p.camera}]
     reasons = []
     if absent:
-        reasons.append(
-            f"{len(absent)} queries have no image of their identity in the gallery, e.g. {absent[0].path.name}"
-        )
+        reasons.append(f"{len(absent)} queries show a person absent from the gallery, e.g. {absent[0].path.name}")
     if same:
         reasons.append(
             f"{len(same)} queries have gallery images of their identity only from their own camera, e.g. "

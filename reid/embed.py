@@ -23,13 +23,13 @@ from reid.sources import Photo, ReidSet
 def embed(
     model: nn.Module, photos: Sequence[Photo], data: Data, accelerator: Accelerator, *, flip: bool = False
 ) -> Tensor:
-    """Embed photos in order.
+    """Embed photos in order, in float32 whatever the precision of the training.
 
     Args:
         model: a ReidModel; its training or evaluation mode is restored.
         photos: photos to embed.
         data: input size and batch size.
-        accelerator: device and precision.
+        accelerator: device.
         flip: add the feature of the mirrored image.
 
     Returns:
@@ -45,20 +45,18 @@ def embed(
     loader = EpochLoader(dataset, plan, 0, workers=data.workers)
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
     features = []
-    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
+    with torch.no_grad(), borrowed(model) as network:
         reid = cast(ReidModel, network)
         for batch_BCHW, _ in on_device(loader, accelerator.device):
             images_BCHW = normalize(batch_BCHW)
-            features_BD = reid.embed(images_BCHW).float()
+            features_BD = reid.embed(images_BCHW)
             if flip:
-                features_BD = nn.functional.normalize(features_BD + reid.embed(images_BCHW.flip(3)).float())
+                features_BD = nn.functional.normalize(features_BD + reid.embed(images_BCHW.flip(3)))
             features.append(features_BD)
     features_ND = torch.cat(features).cpu()
     wrong = int((~features_ND.isfinite()).any(1).sum())
     if wrong:
-        raise UserError(
-            f"{wrong} of {len(photos)} features are not finite: the network's weights are probably damaged"
-        )
+        raise UserError(f"{wrong} of {len(photos)} features are not finite: the network's weights are damaged")
     return features_ND
 
 
@@ -77,7 +75,7 @@ def embed_source(
         model: a ReidModel.
         source: the data set.
         data: input size and batch size.
-        accelerator: device and precision.
+        accelerator: device.
         flip: add the features of the mirrored images.
         multi_query: represent each query by the average of its ``gt_bbox`` photographs from the same camera.
 

@@ -34,8 +34,7 @@ def export(options: ExportOptions) -> Path:
         Path of the file.
 
     Raises:
-        UserError: the suffix is not .onnx, the checkpoint is not from reid.train, ONNX is not installed, or the
-            outputs of ONNX and torch differ.
+        UserError: wrong suffix, not a checkpoint of reid.train, ONNX not installed, or outputs that differ.
 
     Source: torch.onnx.
     """

@@ -29,15 +29,11 @@ def _gallery(trained: TrainedReid, options: SearchOptions) -> tuple[Tensor, list
         raise UserError(f"gallery: {place} was not written by reid.extract: {one_line(error)}") from error
     whole = features.ndim == 2 and features.dtype == np.float32 and names.shape == features.shape[:1]
     if not whole or not len(names) or not np.isfinite(features).all():
-        raise UserError(
-            f"gallery: {place} is damaged: features {features.dtype} {features.shape}, paths {names.shape}"
-        )
+        raise UserError(f"gallery: {place} is damaged: {features.dtype} {features.shape}, paths {names.shape}")
     if str(network) != str(fingerprint(trained)):
-        raise UserError(f"gallery: {place} has features of another network: run reid.extract with this checkpoint")
+        raise UserError(f"gallery: {place} has features of another network: run reid.extract with this one")
     if bool(flip) != options.flip:
-        raise UserError(
-            f"gallery: {place} was extracted with --flip {str(bool(flip)).lower()}: use the same option here"
-        )
+        raise UserError(f"gallery: {place} was extracted with --flip {str(bool(flip)).lower()}: use the same here")
     return torch.from_numpy(features), [Path(str(name)) for name in names]
 
 

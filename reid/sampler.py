@@ -39,13 +39,9 @@ def identity_batches(
     for index, label in enumerate(labels):
         members[label].append(index)
     if identities > len(members) or min(identities, images) < 1:
-        raise UserError(
-            f"data.identities must be in [1, {len(members)}], the training set's identities, got {identities}"
-        )
+        raise UserError(f"data.identities must be in [1, {len(members)}] for this data set, got {identities}")
     if identities % processes:
-        raise UserError(
-            f"data.identities must be a multiple of the number of processes, {processes}, got {identities}"
-        )
+        raise UserError(f"data.identities must be a multiple of the {processes} processes, got {identities}")
 
     def plan(epoch: int) -> list[list[int]]:
         draws = generator(seed, "identities", epoch)

@@ -59,8 +59,7 @@ def open_source(data: Data) -> ReidSet:
         data: options with dataset and root.
 
     Raises:
-        UserError: the data set is unknown, a folder is missing, a file name does not match, or query and gallery have
-            no identity in common.
+        UserError: unknown data set, missing folder, wrong file name, or no identity in both query and gallery.
 
     Source: the readme files of the data sets.
     """
@@ -191,9 +190,7 @@ def class_folders(root: Path) -> ReidSet:
                 rows.append((part, path, path.relative_to(root / part).parts[:-1]))
     depths = {len(folders) for *_, folders in rows}
     if not rows or not depths <= {1, 2} or len(depths) > 1:
-        raise UserError(
-            f"data.root: all images of {root} must be PART/PERSON/IMAGE, or all PART/PERSON/CAMERA/IMAGE"
-        )
+        raise UserError(f"data.root: {root} must consist of PART/PERSON/IMAGE or of PART/PERSON/CAMERA/IMAGE")
     cameras = depths == {2}
     return _numbered([(part, path, f[0], f[1] if cameras else "") for part, path, f in rows], cameras)
 
@@ -280,4 +277,4 @@ def guess(root: Path) -> str:
         return "dukemtmc" if any(_DUKE[1].fullmatch(name) for name in names) else "market1501"
     if not root.exists():
         raise UserError(f"{root} not found")
-    raise UserError(f"{root} has the layout of none of {', '.join(OPENERS)}: set --dataset or correct the folder")
+    raise UserError(f"the layout of {root} is none of {', '.join(OPENERS)}: set --dataset or correct the folder")

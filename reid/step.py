@@ -1,5 +1,7 @@
 """One training step: selective erasing, features and logits, losses."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -14,7 +16,7 @@ from keepcore import KeepAugment, build_keep
 from keepcore.boxes import box_area
 from keepcore.draws import BatchShard
 from reid.config import Config, Loss
-from reid.losses import batch_hard_triplet, centre_loss
+from reid.losses import batch_hard_triplet, centre_loss, gather_batch
 from reid.model import ReidModel
 
 
@@ -48,7 +50,7 @@ class TrainStep:
         images_BCHW, logs = self._erase(self.normalize(images), labels_B)
         features_BD, logits_BK = self.model(images_BCHW)
         classify = F.cross_entropy(logits_BK, labels_B, label_smoothing=self.loss.label_smoothing)
-        triplet = batch_hard_triplet(features_BD, labels_B, self.loss.margin)
+        triplet = batch_hard_triplet(*gather_batch(features_BD, labels_B), self.loss.margin)
         total = classify + triplet
         logs |= {"id_loss": classify.detach(), "triplet_loss": triplet.detach()}
         if self.centres_KD is not None:
@@ -76,11 +78,12 @@ def build_step(
     normalize: Normalize,
     generator: torch.Generator,
     share: BatchShard,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> TrainStep:
     """Build the step of a config.
 
     Raises:
-        UserError: the operation is not an erasing (it mixes identities or pastes), or the head is not the full one.
+        UserError: an operation other than erasing or cutout, or a head other than "full".
 
     Source: as :class:`TrainStep`.
     """
@@ -93,5 +96,5 @@ def build_step(
             raise UserError(f"augment.head must be full in re-ID, got {config.augment.head!r}")
         with as_user_error("augment"):
             operation = build_keep(config.augment).checked(config.data.height, config.data.width)
-        operation = replace(operation, head=lambda inner: cast(ReidModel, inner).logits)
+        operation = replace(operation, head=lambda inner: cast(ReidModel, inner).logits, autocast=autocast)
     return TrainStep(model, bare.centres, normalize, operation, config.loss, generator, share)

@@ -50,7 +50,7 @@ def train(config: Config) -> dict[str, Any]:
     model = build_model(config, len(source.people))
     extra = []
     if model.centres is not None:
-        # The published code divides the centres' gradient by the loss weight, which equals this learning rate.
+        # The published code divides the centres' gradient by the loss weight; this rate is equivalent.
         extra = [torch.optim.SGD([model.centres], config.loss.centre_lr / config.loss.centre)]
     own = [p for name, p in model.named_parameters() if name != "centres" and p.requires_grad]
     engine = build_engine(config, accelerator, model, len(loader), extra, own)
@@ -58,7 +58,9 @@ def train(config: Config) -> dict[str, Any]:
     engine.generators["augment"] = draws
     job = Job(
         loader=loader,
-        step=build_step(config, engine.model, model, Normalize(IMAGENET_MEAN, IMAGENET_STD), draws, share),
+        step=build_step(
+            config, engine.model, model, Normalize(IMAGENET_MEAN, IMAGENET_STD), draws, share, accelerator.autocast
+        ),
         evaluate=partial(evaluate_network, source=source, data=data, accelerator=accelerator),
         headline="mAP",
         export=lambda module: module,

@@ -1,4 +1,4 @@
-"""Top-1 accuracy: during training, and of a checkpoint."""
+"""Top-1 accuracy, during training and of a checkpoint."""
 
 import json
 from dataclasses import replace
@@ -24,39 +24,41 @@ from semi_supervised.trained import load_trained
 
 
 def evaluate(model: nn.Module, images: Any, data: Data, accelerator: Accelerator) -> dict[str, float]:
-    """Measure top-1 accuracy; every image counts exactly once over all processes.
+    """Measure top-1 accuracy; every image counts exactly once across all processes.
 
     Args:
-        model: to evaluate.
+        model: network to evaluate.
         images: validation part.
-        data: of the run.
-        accelerator: of the run.
+        data: data options of the run.
+        accelerator: accelerator of the run.
 
     Returns:
         ``top1`` in percent.
     """
     loader = eval_batches(images, data, BatchShard(accelerator.process_index, accelerator.num_processes))
     normalize, totals_2 = Normalize(MEAN, STD), torch.zeros(2, device=accelerator.device)
-    with torch.no_grad(), borrowed(model) as network, accelerator.autocast():
+    with torch.no_grad(), borrowed(model) as network:
         for images_BCHW, labels_B in on_device(loader, accelerator.device):
-            right = (network(normalize(images_BCHW)).argmax(1) == labels_B).sum()
+            with accelerator.autocast():
+                logits_BK = network(normalize(images_BCHW))
+            right = (logits_BK.argmax(1) == labels_B).sum()
             totals_2 += torch.stack([right, torch.tensor(len(labels_B), device=right.device)])
     right, count = accelerator.reduce(totals_2).tolist()
     return {"top1": 100 * right / count}
 
 
 def report_accuracy(options: EvaluateOptions) -> None:
-    """Evaluate and print; the work of ``python -m semi_supervised.evaluate``.
+    """Evaluate and print; implements ``python -m semi_supervised.evaluate``.
 
     Raises:
-        UserError: semi_supervised.train did not write the file, or its classes are not those of the data.
+        UserError: the file was not written by semi_supervised.train, or its classes differ from those of the data.
     """
     trained = load_trained(options.checkpoint)
     data = replace(trained.config.data, root=options.root or trained.config.data.root)
     accelerator = build_accelerator(TrainingConfig(device=options.device))
     source = open_source(data)
     if json.dumps(source.classes) != trained.content["classes"]:
-        raise UserError(f"{trained.path} has other classes than {data.root or data.dataset}")
+        raise UserError(f"{trained.path} has different classes from {data.root or data.dataset}: check --root")
     numbers: dict[str, Any] = evaluate(trained.model.to(accelerator.device), source.val, data, accelerator)
     if Path(options.checkpoint).is_dir():
         numbers["top1_median_last20"] = median_of_last(Path(options.checkpoint))

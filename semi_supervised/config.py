@@ -1,4 +1,4 @@
-"""Options of ``python -m semi_supervised.train``. Imports nothing heavy, so that ``--help`` answers at once."""
+"""Options of ``python -m semi_supervised.train``. Imports nothing heavy, so that ``--help`` is instant."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,26 +12,25 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Data:
-    """Images and label split.
+    """Data set, label split and batches.
 
     Attributes:
         dataset: demo_few_labels, demo (harder), cifar10, or folder (train/ and val/ with one folder per class).
-        root: folder of the data; the demo set needs none.
-        image_size: side of the crop, pixels; images are resized to it first.
-        padding: width of the reflected border before the random crop, pixels.
+        root: folder of the data; not needed for the demo sets.
+        image_size: side of the crop, in pixels; images are resized to it first.
+        padding: width of the reflected border added before the random crop, in pixels.
         hflip: probability of a horizontal flip.
-        labels: number of labelled images, the same number for each class.
-        split_seed: seed that decides which images are labelled; -1 takes the seed of the run.
+        labels: number of labelled images in total, a multiple of the number of classes.
+        split_seed: seed that decides which images are labelled; -1 uses the seed of the run.
         label_file: file with the indices of the labelled training images (.txt, .json or .npy); "" draws them.
-        unlabelled_root: any folder of images, with or without subfolders, as the unlabelled set; "" takes the
-            training images.
-        include_labelled: keep the labelled images in the unlabelled set too.
-        labelled_batch: labelled images per step over all processes.
-        unlabelled_batch: unlabelled images per step over all processes.
+        unlabelled_root: folder of unlabelled images, with or without subfolders; "" uses the training images.
+        include_labelled: use the labelled images in the unlabelled set too.
+        labelled_batch: labelled images per step across all processes.
+        unlabelled_batch: unlabelled images per step across all processes.
         steps_per_epoch: number of steps between evaluations.
         eval_batch_size: images per evaluation batch.
-        workers: number of data-loading processes for each of the two streams, where the images are not resident.
-        resident: keep the images on the device; auto does so up to 1 GB.
+        workers: number of data-loading processes for each of the two streams, if the images are not resident.
+        resident: keep the images in device memory; auto does so up to 1 GiB.
     """
 
     dataset: str = "demo_few_labels"
@@ -57,13 +56,13 @@ class Loss:
     """Losses of the labelled and the unlabelled images.
 
     Attributes:
-        weight: weight of the unlabelled loss; 0 trains on the labels alone and never reads unlabelled images.
-        target: pseudo-label; soft takes the weak view's probabilities (UDA), hard its class (FixMatch).
-        temperature: temperature that sharpens a soft target, > 0.
+        weight: weight of the unlabelled loss; 0, with entropy 0, trains without reading unlabelled images.
+        target: pseudo-label; the weak view's probabilities (soft, UDA) or its class (hard, FixMatch).
+        temperature: temperature of soft targets, > 0; below 1 sharpens them.
         threshold: probability that the weak view's prediction must exceed for the image to count, in [0, 1].
-        entropy: weight of the entropy of the weak view's prediction; 0 turns entropy minimisation off.
-        tsa: schedule of training signal annealing.
-        early: weight of the early head's losses, where augment.head is early.
+        entropy: weight of entropy minimisation on the weak view's prediction; 0 turns it off.
+        tsa: schedule of training signal annealing; none turns it off.
+        early: weight of the early head's losses, if augment.head is early.
     """
 
     weight: float = 1.0
@@ -77,17 +76,17 @@ class Loss:
 
 @dataclass(frozen=True)
 class Strong:
-    """The strong augmentation: RandAugment, then Cutout, on the device.
+    """Strong augmentation: RandAugment, then Cutout, on the device.
 
     Attributes:
-        space: operations and levels of RandAugment; tv31 are torchvision's (levels 0-30), uda those of
+        space: operations and levels of RandAugment; tv31 is torchvision's (levels 0-30), uda is that of
             google-research/uda (levels 0-10).
         num_ops: number of operations that RandAugment applies to an image.
-        level: level of the operations, or the highest one where random_level is true.
-        random_level: draw the level of each operation from 1 to level.
-        prob: probability that each operation is applied.
-        cutout: side of the Cutout that ends the augmentation, pixels; 0 omits it.
-        shared_crop: start the strong view from the weak view's crop instead of a crop of its own.
+        level: level of the operations, or the highest level if random_level is true.
+        random_level: draw each operation's level from 1 to level.
+        prob: probability that each operation is applied, in [0, 1].
+        cutout: side of the Cutout that ends the augmentation, in pixels; 0 turns it off.
+        shared_crop: make the strong view from the weak view's crop instead of a separate crop.
     """
 
     space: Literal["tv31", "uda"] = "uda"
@@ -101,12 +100,12 @@ class Strong:
 
 @dataclass(frozen=True)
 class Guide:
-    """Which network's saliency decides, and for which images.
+    """Network whose saliency guides the strong view, and the images it applies to.
 
     Attributes:
-        model: network whose saliency decides; the student in training, or its average (ema).
-        confident_only: paste only into images that the unlabelled loss counts, which takes fewer saliency maps but
-            runs the weak and the strong views through the network one after the other.
+        model: network that computes the saliency; the student in training, or its moving average (ema).
+        confident_only: paste only into images that the unlabelled loss counts; this needs fewer saliency maps but
+            separate forward passes for the weak and the strong views.
     """
 
     model: Literal["student", "ema"] = "student"
@@ -118,14 +117,14 @@ class Config(TrainingConfig):
     """Train a classifier from few labels.
 
     Attributes:
-        model: name of a timm model, or of one of ours, e.g. wrn_28_2 or cifar_resnet18.
+        model: name of a timm model or one of this suite's, e.g. wrn_28_2 or cifar_resnet18.
         model_options: further arguments of the model, e.g. {bn_momentum: 0.001}.
-        early_after: name of the module after which the early head sits; "" means the first stage.
-        data: images and label split.
+        early_after: name of the module that the early head follows; "" means the first stage.
+        data: data set, label split and batches.
         loss: losses.
         strong: strong augmentation.
-        augment: op paste returns the important region to the strong view, op none does not.
-        guide: which network's saliency decides.
+        augment: pasting of the important region into the strong view; op paste or none.
+        guide: network whose saliency guides the strong view.
     """
 
     model: str = "wrn_28_2"

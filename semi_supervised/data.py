@@ -1,4 +1,4 @@
-"""Two streams of crops: labelled images, and two crops of unlabelled ones; the step augments them further."""
+"""Streams of crops of labelled and of unlabelled images; the step augments the unlabelled ones further."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,19 +27,19 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".
 
 
 class Photos(Dataset[Any]):
-    """Images of a folder and its subfolders, without labels: index -> (PIL image, -1).
+    """Unlabelled images of a folder and its subfolders: index -> (PIL image, -1).
 
     Raises:
-        UserError: no folder, or no image in it.
+        UserError: the folder does not exist or contains no images.
     """
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise UserError(f"data.unlabelled_root: no folder {root}")
+            raise UserError(f"data.unlabelled_root: folder {root} not found")
         paths = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         self.paths = sorted(p for p in paths if not any(n.startswith(".") for n in p.relative_to(root).parts))
         if not self.paths:
-            raise UserError(f"data.unlabelled_root: no image ({', '.join(SUFFIXES)}) in {root}")
+            raise UserError(f"data.unlabelled_root: {root} contains no images ({', '.join(SUFFIXES)})")
         self.targets = [-1] * len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
@@ -53,10 +53,10 @@ class Opened(NamedTuple):
     """The parts of a data set: index -> (PIL image, label).
 
     Attributes:
-        labelled: training images with labels.
-        unlabelled: the others, with labels (for the log) or -1.
-        val: for evaluation.
-        classes: names in label order.
+        labelled: labelled training images.
+        unlabelled: images of the unlabelled loss, with their labels (for the log only) or -1.
+        val: validation images.
+        classes: class names in label order.
         split: indices of the labelled images, and their hash.
     """
 
@@ -71,7 +71,7 @@ def open_source(data: Data) -> ImageSet:
     """Open the data set of a config.
 
     Raises:
-        UserError: unknown name, missing folder, wrong layout.
+        UserError: unknown name, missing folder or wrong layout.
 
     Source: :mod:`imagesets.classification`.
     """
@@ -81,17 +81,17 @@ def open_source(data: Data) -> ImageSet:
 
 
 def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
-    """Open a data set and take the labels off most of it.
+    """Open a data set and choose which training images are labelled.
 
     Args:
-        data: of the run.
-        seed: of the run.
-        unlabelled: whether the unlabelled images are wanted.
+        data: data options of the run.
+        seed: seed of the run.
+        unlabelled: whether the unlabelled images are needed.
 
     Raises:
-        UserError: see :func:`open_source`; a split that cannot be made; a batch larger than the unlabelled set.
+        UserError: see :func:`open_source`; the split is impossible, or a batch is larger than the unlabelled set.
 
-    Source: google-research/uda image/preprocess.py (all training images are unlabelled ones too).
+    Source: google-research/uda image/preprocess.py (all training images are also unlabelled images).
     """
     source = open_source(data)
     labels = labels_of(source.train)
@@ -109,14 +109,14 @@ def open_parts(data: Data, seed: int, *, unlabelled: bool = True) -> Opened:
         many = take(source.train, sorted(set(range(len(labels))) - set(labelled)))
     if unlabelled and data.unlabelled_batch > len(many):
         raise UserError(
-            f"data.unlabelled_batch: {data.unlabelled_batch} is more than the {len(many)} unlabelled images"
+            f"data.unlabelled_batch: {data.unlabelled_batch} exceeds the {len(many)} unlabelled images"
         )
     split = {"hash": fingerprint(labelled), "indices": labelled}
     return Opened(take(source.train, labelled), many, source.val, source.classes, split)
 
 
 def take(images: Any, indices: Sequence[int]) -> Any:
-    """Give some samples of a part, still with its labels."""
+    """Return a subset of a part, with its labels."""
     if isinstance(images, Records):
         return Records(images.images_NHWC[list(indices)], [images.labels[i] for i in indices])
     part: Any = Subset(images, list(indices))
@@ -125,12 +125,12 @@ def take(images: Any, indices: Sequence[int]) -> Any:
 
 
 class Crops(Dataset[Any]):
-    """Images through resize, reflection, random crop and flip: number -> (uint8 crops, label).
+    """Images after resizing, reflection padding, random crop and flip: number -> (uint8 crops, label).
 
     Args:
-        images: index -> (PIL image, label).
-        data: image size, padding, flip.
-        crops: independent crops of each image.
+        images: map-style data set, index -> (PIL image, label).
+        data: image size, padding and flip probability.
+        crops: number of independent crops of each image.
 
     Source: google-research/uda image/data.py.
     """
@@ -157,14 +157,14 @@ class Crops(Dataset[Any]):
 def resident_crops(
     records: Records, plan: Endless, data: Data, crops: int, device: torch.device
 ) -> ResidentLoader:
-    """The same from images that live on the device: batches of (uint8 crops, labels_B).
+    """Build the same as :class:`Crops` from images in device memory: batches of (uint8 crops, labels_B).
 
     Args:
-        records: images of the right size.
-        plan: of this process; its numbers modulo the set's size are the samples.
-        data: padding, flip.
-        crops: independent crops of each image.
-        device: where the images live.
+        records: images of the size of the crop.
+        plan: batch plan of this process; its numbers modulo the size of the set are the samples.
+        data: padding and flip probability.
+        crops: number of independent crops of each image.
+        device: device that holds the images.
 
     Source: google-research/uda image/data.py.
     """
@@ -190,14 +190,14 @@ def resident_crops(
 
 
 def reflected(images_NCHW: Tensor, padding: int) -> Tensor:
-    """Add a border that mirrors the image, the edge itself not repeated.
+    """Add a border that mirrors the image without repeating its edge.
 
     Args:
-        images_NCHW: any type, larger than the padding.
-        padding: pixels.
+        images_NCHW: images of any dtype, larger than the padding.
+        padding: width of the border, in pixels.
 
     Raises:
-        UserError: padding as large as the image.
+        UserError: the padding is not smaller than the image.
 
     Source: torch.nn.functional.pad (reflect), which has no uint8 version.
     """
@@ -212,13 +212,13 @@ def reflected(images_NCHW: Tensor, padding: int) -> Tensor:
 
 
 class PairLoader:
-    """Steps through a labelled and an unlabelled stream together; without unlabelled images their part is None."""
+    """Iterates over a labelled and an unlabelled stream together; without the latter, its batches are None."""
 
     def __init__(self, labelled: Any, unlabelled: Any) -> None:
         self.labelled, self.unlabelled = labelled, unlabelled
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch of both, and how many batches to leave out."""
+        """Set the epoch of both streams and the number of batches to skip."""
         for stream in (self.labelled, self.unlabelled):
             if stream is not None:
                 stream.set_epoch(epoch, skip)
@@ -238,15 +238,15 @@ def build_loader(
     """Build both streams.
 
     Args:
-        data: of the run.
+        data: data options of the run.
         opened: parts of the data set.
-        crops: of each unlabelled image; 0 leaves the unlabelled stream out.
-        seed: of the run.
-        device: of the training.
-        share: of this process in every batch.
+        crops: number of crops of each unlabelled image; 0 omits the unlabelled stream.
+        seed: seed of the run.
+        device: device to train on.
+        share: this process's part of every batch.
 
     Raises:
-        UserError: batches that cannot be made, ``resident`` yes for a set that is too large.
+        UserError: the batches are impossible, or an image cannot be read.
 
     Source: google-research/uda image/data.py.
     """
@@ -270,10 +270,10 @@ def build_loader(
 
 
 def resident(images: Any, data: Data) -> Records | None:
-    """Hold a part in memory where the config wants it.
+    """Load a part into memory if the config allows it.
 
     Returns:
-        The images, or None where they stay on the disk.
+        The images, or None if they stay on disk.
     """
     limits = {"auto": RESIDENT_LIMIT, "yes": 2**62, "no": -1}
     return in_memory(images, data.image_size, limits[data.resident])
@@ -294,7 +294,7 @@ class Squares(Dataset[Any]):
 
 
 def eval_batches(images: Any, data: Data, share: BatchShard) -> EpochLoader:
-    """Give this process's part of the evaluation images: batches of (uint8 images_BCHW, labels_B)."""
+    """Return this process's part of the evaluation images in batches of (uint8 images_BCHW, labels_B)."""
     mine = range(share.rank, len(images), share.processes)
     squares = Squares(images, data.image_size)
     workers = 0 if isinstance(images, Records) else data.workers

@@ -1,4 +1,4 @@
-"""Measure the accuracy of a trained classifier; prints JSON."""
+"""Measure the accuracy of a trained classifier and print it as JSON."""
 
 import sys
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class EvaluateOptions:
     """Evaluate a classifier on the validation part of its data set.
 
     Attributes:
-        checkpoint: .pth of semi_supervised.train, or its run folder (then last.pth).
-        root: folder of the data; "" takes the one of the training.
-        device: device to run on; auto takes a GPU where there is one.
+        checkpoint: .pth file written by semi_supervised.train, or a run folder (its last.pth).
+        root: folder of the data; "" uses the one from training.
+        device: device to run on; auto uses a GPU if there is one.
     """
 
     checkpoint: str = positional()

@@ -1,4 +1,4 @@
-"""Table 9 and beyond as recipes. Imports no torch."""
+"""Table 9 and further experiments as recipes. Does not import torch."""
 
 from pathlib import Path
 

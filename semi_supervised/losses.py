@@ -16,15 +16,15 @@ TSA: dict[str, Callable[[float], float]] = {
 
 
 def tsa_threshold(schedule: str, progress: float, num_classes: int) -> float:
-    """Give the probability above which a labelled image no longer counts.
+    """Return the probability above which a labelled image no longer counts.
 
     Args:
         schedule: none, linear, log or exp.
-        progress: share of the training done, in [0, 1].
-        num_classes: K.
+        progress: fraction of training done, in [0, 1].
+        num_classes: number of classes, K.
 
     Returns:
-        A threshold rising from 1 / K to 1; 1 for none.
+        A threshold that rises from about 1 / K to about 1; always 1 for none.
 
     Raises:
         ValueError: unknown schedule.
@@ -34,20 +34,20 @@ def tsa_threshold(schedule: str, progress: float, num_classes: int) -> float:
     if schedule == "none":
         return 1.0
     if schedule not in TSA:
-        raise ValueError(f"loss.tsa must be none, {', '.join(TSA)}, got {schedule!r}")
+        raise ValueError(f"loss.tsa must be one of none, {', '.join(TSA)}, got {schedule!r}")
     return TSA[schedule](progress) * (1.0 - 1.0 / num_classes) + 1.0 / num_classes
 
 
 def supervised_loss(logits_BK: Tensor, labels_B: Tensor, threshold: float = 1.0) -> Tensor:
-    """Cross-entropy over the images whose label's probability is still below the threshold.
+    """Return the cross-entropy over the images whose label's probability does not exceed the threshold.
 
     Args:
-        logits_BK: float.
+        logits_BK: logits, float.
         labels_B: int64.
-        threshold: of training signal annealing, in [0, 1]; 1 counts every image.
+        threshold: threshold of training signal annealing, in [0, 1]; 1 counts every image.
 
     Returns:
-        Mean over the counted images; 0 when there are none.
+        Mean over the counted images; 0 if no image counts.
 
     Source: google-research/uda image/main.py anneal_sup_loss (on the correct label's probability).
     """
@@ -57,12 +57,12 @@ def supervised_loss(logits_BK: Tensor, labels_B: Tensor, threshold: float = 1.0)
 
 
 class Target(NamedTuple):
-    """What the strong view shall be.
+    """Targets for the strong view.
 
     Attributes:
-        target_BK: float32 probabilities, without a graph.
-        class_B: int64, the most probable class of the weak view.
-        counted_B: float32, 1 where the weak view was confident.
+        target_BK: target probabilities, float32, detached.
+        class_B: most probable class of the weak view, int64.
+        counted_B: 1 where the weak view's prediction is confident, else 0; float32.
     """
 
     target_BK: Tensor
@@ -71,16 +71,16 @@ class Target(NamedTuple):
 
 
 def pseudo_target(weak_BK: Tensor, kind: str, temperature: float, threshold: float) -> Target:
-    """Make targets from the weak view.
+    """Compute targets from the weak view.
 
     Args:
-        weak_BK: logits; no gradient flows through them.
+        weak_BK: logits of the weak view; no gradient flows through them.
         kind: soft or hard.
-        temperature: of soft targets.
-        threshold: on the largest probability, before sharpening; it must be above.
+        temperature: temperature of soft targets.
+        threshold: value that the largest probability before sharpening must exceed.
 
     Returns:
-        Targets.
+        The targets.
 
     Raises:
         ValueError: unknown kind.
@@ -99,14 +99,14 @@ def pseudo_target(weak_BK: Tensor, kind: str, temperature: float, threshold: flo
 
 
 def consistency_loss(target: Target, strong_BK: Tensor) -> Tensor:
-    """KL divergence from the targets to the strong view's prediction.
+    """Return the KL divergence KL(targets || strong view's prediction).
 
     Args:
-        target: of the weak view.
+        target: targets from the weak view.
         strong_BK: logits of the strong view.
 
     Returns:
-        Mean over ALL images of the divergence of the counted ones. With hard targets it is their cross-entropy.
+        Divergence summed over the counted images, divided by ALL images; the cross-entropy for hard targets.
 
     Source: Xie et al., NeurIPS 2020; google-research/uda image/main.py.
     """
@@ -115,10 +115,10 @@ def consistency_loss(target: Target, strong_BK: Tensor) -> Tensor:
 
 
 def entropy(logits_BK: Tensor) -> Tensor:
-    """Mean entropy of predictions, nats; the gradient flows.
+    """Return the mean entropy of the predictions, in nats; it is differentiable.
 
     Args:
-        logits_BK: float.
+        logits_BK: logits, float.
 
     Source: google-research/uda image/main.py get_ent (Grandvalet and Bengio, 2005).
     """

@@ -1,4 +1,4 @@
-"""The classifier: timm's or ours, with an early head where saliency asks for one."""
+"""The classifier, from timm or this suite, with an early head if the saliency needs one."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from semi_supervised.config import Config
 
 
 def build_model(config: Config, num_classes: int) -> nn.Module:
-    """Make the training module of a config.
+    """Build the training module of a config.
 
     Raises:
         UserError: see :func:`networks.create.create_network`.

@@ -1,7 +1,7 @@
-"""Draw the weak, strong and kept views of a run's own images.
+"""Draw the weak, strong and kept views of a run's unlabelled images.
 
-Rows: weak view, crop of the strong view, its saliency (square root), RandAugment and Cutout, the same with the
-important region pasted back. A weak view's frame is green where the unlabelled loss would count it, else red.
+Rows: weak view; crop of the strong view; its saliency (square root); after RandAugment and Cutout; the same with
+the important region pasted back. A weak view's frame is green if the unlabelled loss would count it, else red.
 """
 
 import sys
@@ -16,11 +16,11 @@ class PicturesOptions:
     """Draw the views of a run.
 
     Attributes:
-        checkpoint: .pth of semi_supervised.train, or its run folder (then last.pth).
-        out: picture to write, .png or .jpg.
-        root: folder of the data; "" takes the one of the training.
+        checkpoint: .pth file written by semi_supervised.train, or a run folder (its last.pth).
+        out: image file to write, .png or .jpg.
+        root: folder of the data; "" uses the one from training.
         columns: number of images.
-        seed: seed of the draws.
+        seed: random seed of the crops and augmentations.
     """
 
     checkpoint: str = positional()

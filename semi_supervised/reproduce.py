@@ -1,7 +1,7 @@
-"""Run what is missing of Table 9, and print the paper's numbers beside ours.
+"""Run the missing cells of Table 9, and print the paper's numbers next to the reproduced ones.
 
-``--list`` shows every cell of Table 9 and beyond without running anything. The headline number is the averaged
-network after the last epoch; beside it stands the median of the last 20 evaluations.
+``--list`` shows every cell of Table 9, and beyond, without running anything. The main number is the accuracy of
+the averaged network after the last epoch; the median of the last 20 evaluations is next to it.
 """
 
 import sys

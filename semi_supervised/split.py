@@ -1,4 +1,4 @@
-"""Which images keep their labels: balanced, seeded, frozen by hash."""
+"""The choice of labelled images: balanced, seeded and identified by a hash."""
 
 import hashlib
 import json
@@ -29,12 +29,12 @@ UNREADABLE = (
 
 
 def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
-    """Choose the labelled images, the same number of each class.
+    """Choose the labelled images, with the same number for each class.
 
     Args:
-        labels: int labels of the whole training set.
-        count: how many images keep their label.
-        seed: of the split.
+        labels: integer labels of the whole training set.
+        count: number of labelled images.
+        seed: seed of the split.
 
     Returns:
         Sorted indices.
@@ -46,9 +46,7 @@ def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
     """
     classes = sorted(set(labels))
     if count < len(classes) or count % len(classes):
-        raise UserError(
-            f"data.labels: {count} labels do not divide among {len(classes)} classes: give a multiple of it"
-        )
+        raise UserError(f"data.labels must be a positive multiple of the {len(classes)} classes, got {count}")
     share, indices = count // len(classes), []
     draws = generator(seed, "split", count)
     for label in classes:
@@ -61,18 +59,18 @@ def labelled_subset(labels: Sequence[int], count: int, seed: int) -> list[int]:
 
 
 def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
-    """Read which training images are labelled.
+    """Read the indices of the labelled training images.
 
     Args:
-        path: .txt (numbers between blanks or commas), .json (a list) or .npy.
-        labels: of the whole training set.
+        path: .txt (numbers separated by blanks or commas), .json (a list) or .npy.
+        labels: integer labels of the whole training set.
 
     Returns:
         Sorted indices.
 
     Raises:
-        UserError: missing or damaged file, no whole numbers, an index twice or outside the set, a class without a
-            labelled image.
+        UserError: the file is missing or damaged, a number is not an integer, an index is duplicate or outside
+            the set, or a class has no labelled image.
 
     Source: the index files of TorchSSL and USB.
     """
@@ -83,15 +81,15 @@ def read_indices(path: Path, labels: Sequence[int]) -> list[int]:
         indices = sorted(int(value) for value in values)
         whole = all(float(value).is_integer() for value in values)
     except UNREADABLE as error:
-        raise UserError(f"data.label_file: {path} does not hold a list of indices: {one_line(error)}") from error
+        raise UserError(f"data.label_file: {path} must contain a list of indices: {one_line(error)}") from error
     if not indices or not whole:
-        raise UserError(f"data.label_file: {path} must hold whole numbers, at least one")
+        raise UserError(f"data.label_file: {path} must contain at least one index, and only integers")
     if indices[0] < 0 or indices[-1] >= len(labels):
         wrong = indices[0] if indices[0] < 0 else indices[-1]
         raise UserError(f"data.label_file: {path}: index {wrong} is outside the {len(labels)} training images")
     double = next((a for a, b in pairwise(indices) if a == b), None)
     if double is not None:
-        raise UserError(f"data.label_file: {path}: index {double} is there twice")
+        raise UserError(f"data.label_file: {path}: index {double} is a duplicate")
     absent = sorted(set(labels) - {labels[index] for index in indices})
     if absent:
         raise UserError(f"data.label_file: {path}: class {absent[0]} has no labelled image")
@@ -103,39 +101,39 @@ def _numbers(path: Path) -> list[Any]:
     if kind == ".npy":
         array = np.load(path, allow_pickle=False)
         if array.dtype.kind not in "iuf":
-            raise TypeError(f"it is an array of {array.dtype}, not of indices")
+            raise TypeError(f"the array has dtype {array.dtype}")
         values: list[Any] = array.ravel().tolist()
         return values
     if kind == ".json":
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(content, list) or not all(type(value) in (int, float) for value in content):
-            raise TypeError("it is not a list of numbers")
+            raise TypeError("the JSON value is not a list of numbers")
         return content
     return [float(word) for word in path.read_text(encoding="utf-8-sig").replace(",", " ").split()]
 
 
 def fingerprint(indices: Sequence[int]) -> str:
-    """Give a split's hash, to tell whether two runs used the same one."""
+    """Return a hash of a split, to check whether two runs used the same one."""
     return hashlib.sha256(",".join(map(str, indices)).encode()).hexdigest()[:16]
 
 
 class Endless:
-    """A :data:`engine.loader.BatchPlan` of a fixed number of steps over reshuffled passes through a set.
+    """A :data:`engine.loader.BatchPlan` with a fixed number of steps over reshuffled passes through a set.
 
-    It yields numbers whose remainder modulo ``count`` is the sample; the quotient is the pass, so that a sample
-    that comes again has another number, and with it another crop. An epoch reads on where the last one ended.
+    It yields numbers whose remainder modulo ``count`` is the sample and whose quotient is the pass, so that a
+    repeated sample has a new number and thus a new crop. Each epoch continues where the previous one ended.
 
     Args:
-        count: samples.
-        batch_size: per step, over all processes.
-        steps: per epoch.
-        seed: of the run.
-        purpose: tells this stream's randomness from others'.
-        rank: of this process.
-        processes: how many share each batch.
+        count: number of samples.
+        batch_size: images per step across all processes.
+        steps: steps per epoch.
+        seed: seed of the run.
+        purpose: name that separates this stream's random numbers from those of other streams.
+        rank: rank of this process.
+        processes: number of processes that share each batch.
 
     Raises:
-        UserError: an empty set, no steps, or a batch that does not divide among the processes.
+        UserError: the set or the steps are empty, or the batch size is not a multiple of the processes.
     """
 
     def __init__(
@@ -143,12 +141,10 @@ class Endless:
     ) -> None:
         if count < 1 or batch_size < 1 or steps < 1:
             raise UserError(
-                f"data: {steps} steps of {batch_size} {purpose} images from a set of {count}: all must be positive"
+                f"data: {purpose}: steps {steps}, batch size {batch_size} and images {count} must all be positive"
             )
         if batch_size % processes:
-            raise UserError(
-                f"data: the batch of {batch_size} {purpose} images does not divide among {processes} processes"
-            )
+            raise UserError(f"data.{purpose}_batch {batch_size} is not divisible by the {processes} processes")
         self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
         self.purpose, self.rank, self.processes = purpose, rank, processes
 

@@ -1,4 +1,4 @@
-"""One training step: labelled loss + consistency between the weak and the kept strong view."""
+"""One training step: labelled loss plus consistency between the weak and the kept strong view."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ from semi_supervised.strong import StrongViews, Views
 
 @dataclass(frozen=True)
 class TrainStep:
-    """A pair of batches in, the loss out. L labelled, U unlabelled images.
+    """Computes the loss of a pair of batches. Shape legend: L labelled images, U unlabelled images.
 
     Attributes:
-        model: images -> logits_BK, or a pair with the early head's.
+        model: images -> logits_BK, or a pair that includes the early head's.
         normalize: uint8 -> normalised floats.
         strong: makes the strong views.
         loss: weights and thresholds.
-        confident_only: paste only where the unlabelled loss counts.
-        progress: share of the training done, in [0, 1].
-        num_classes: K.
+        confident_only: paste only into images that the unlabelled loss counts.
+        progress: returns the fraction of training done, in [0, 1].
+        num_classes: number of classes, K.
 
     Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
     """
@@ -47,7 +47,7 @@ class TrainStep:
     num_classes: int
 
     def __call__(self, batch: Any) -> StepResult:
-        """Return loss, logs and image count."""
+        """Return the loss, logs and number of images."""
         (labelled_views, labels_L), unlabelled = batch
         labelled_LCHW = self.normalize(labelled_views[0])
         threshold = tsa_threshold(self.loss.tsa, self.progress(), self.num_classes)
@@ -75,7 +75,7 @@ class TrainStep:
     def _forward(
         self, labelled_LCHW: Tensor, crops: list[Tensor], count: list[int]
     ) -> tuple[Views, list[list[Tensor]]]:
-        """Pass everything through the network: per part (labelled, weak, strong) the logits of each head."""
+        """Run the network; return the views and each head's logits of the labelled, weak and strong parts."""
         first = torch.cat([labelled_LCHW, self.normalize(crops[0])])
         if not self.confident_only:
             views = self.strong(crops[-1])
@@ -95,7 +95,7 @@ class TrainStep:
         return pseudo_target(weak_UK, self.loss.target, self.loss.temperature, self.loss.threshold)
 
     def _total(self, losses: list[Tensor], logs: dict[str, Tensor]) -> Tensor:
-        """Add the early head's loss to that of the network."""
+        """Add the weighted loss of the early head to that of the network."""
         if len(losses) == 1:
             return losses[0]
         logs["early_loss"] = losses[1].detach()
@@ -105,14 +105,14 @@ class TrainStep:
 def _observed(
     supervised: Tensor, consistency: Tensor, target: Target, truth_U: Tensor, views: Views
 ) -> dict[str, Tensor]:
-    """Collect what is logged of the unlabelled images; truth is -1 where nobody knows it."""
+    """Collect the logs of the unlabelled images; truth is -1 where unknown."""
     certain_U = target.counted_B.bool() & (truth_U >= 0)
     right_U = certain_U & (target.class_B == truth_U)
     logs = {
         "supervised_loss": supervised.detach(),
         "consistency_loss": consistency.detach(),
         "mask_rate": target.counted_B.mean(),
-        "pseudo_label_accuracy": right_U.sum() / certain_U.sum(),  # NaN, so not counted, where none is
+        "pseudo_label_accuracy": right_U.sum() / certain_U.sum(),  # NaN, hence ignored, if none is certain
     }
     if views.kept is not None:
         logs["kept_saliency_share"] = views.kept.share_B.nanmean()
@@ -130,7 +130,7 @@ def build_step(
     """Build the step of a config.
 
     Raises:
-        UserError: a threshold, temperature or weight out of range.
+        UserError: a threshold, temperature or weight is out of range.
 
     Source: as :class:`TrainStep`.
     """

@@ -1,8 +1,9 @@
-"""The strong view: RandAugment, Cutout, and the region that matters pasted back last."""
+"""The strong view: RandAugment, Cutout, and finally the important region pasted back."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,12 @@ from semi_supervised.config import Config
 
 
 class Views(NamedTuple):
-    """Normalised floats, U images.
+    """Views of U images, as normalised floats.
 
     Attributes:
-        clean_UCHW: the crop itself.
-        plain_UCHW: RandAugment and Cutout of it.
-        strong_UCHW: what the network sees: ``plain_UCHW``, or with the region that matters pasted back.
+        clean_UCHW: unaugmented crops.
+        plain_UCHW: crops after RandAugment and Cutout.
+        strong_UCHW: input of the network: ``plain_UCHW``, with the important region pasted back if Keep is on.
         kept: boxes and saliency shares, or None for the plain augmentation.
     """
 
@@ -33,17 +34,17 @@ class Views(NamedTuple):
 
 @dataclass(frozen=True)
 class StrongViews:
-    """Crops in, strong views out.
+    """Makes strong views from crops.
 
     Attributes:
         normalize: uint8 -> normalised floats.
         policy: RandAugment.
-        cutout: ends the strong augmentation, or None.
-        operation: pastes the region that matters, or None.
-        guide: gives the network whose saliency decides.
-        strong: generator of RandAugment's and Cutout's draws, on the CPU: the same in plain and Keep runs.
-        keep: generator of the pasted regions' draws.
-        share: of this process in the batch; both generators are in the same state in every process.
+        cutout: final Cutout of the strong augmentation, or None.
+        operation: pastes the important region; None turns it off.
+        guide: returns the network whose saliency is used.
+        strong: CPU generator of RandAugment's and Cutout's draws, which are the same in plain and Keep runs.
+        keep: CPU generator of the pasted regions' draws.
+        share: this process's part of the batch; both generators are in the same state in every process.
 
     Source: Gong et al., CVPR 2021, Sec. 4.3.
     """
@@ -61,8 +62,8 @@ class StrongViews:
         """Augment one batch.
 
         Args:
-            crops_UCHW: uint8.
-            chosen_U: bool; paste only into these (waits for the device). None: all.
+            crops_UCHW: uint8 crops.
+            chosen_U: bool, images to paste into (synchronises with the device); None means all.
 
         Returns:
             The views.
@@ -89,25 +90,27 @@ def build_strong(
     normalize: Normalize,
     generators: tuple[torch.Generator, torch.Generator],
     share: BatchShard,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> StrongViews:
     """Build the strong augmentation of a config.
 
     Args:
-        config: of the run.
-        guide: gives the network whose saliency decides.
+        config: config of the run.
+        guide: returns the network whose saliency is used.
         normalize: uint8 -> normalised floats.
-        generators: of the augmentation's and of the pasted regions' draws.
-        share: of this process in the batch.
+        generators: generators of the augmentation's and of the pasted regions' draws.
+        share: this process's part of the batch.
+        autocast: returns a context manager for the saliency pass.
 
     Raises:
-        UserError: a level, chance or operation that makes no sense here.
+        UserError: a level, probability or size is out of range, or the operation is not suitable.
 
     Source: as :class:`StrongViews`.
     """
     strong, augment = config.strong, config.augment
     if augment.op != "none" and (augment.op, augment.score) != ("paste", "max"):
         raise UserError(
-            f"augment: images without labels take op paste and score max, got {augment.op} and {augment.score}"
+            f"augment: images without labels need op paste and score max, got {augment.op} and {augment.score}"
         )
     check_ranges(strong, "strong.", num_ops=(0, 100), cutout=(0, 4096))
     if config.compile and augment.head == "full":
@@ -117,5 +120,7 @@ def build_strong(
         policy = RandAugment(strong.num_ops, strong.level, strong.space, strong.prob, strong.random_level)
         cutout = KeepCutout(strong.cutout, selector=anywhere) if strong.cutout else None
     with as_user_error("augment"):
-        operation = None if augment.op == "none" else build_keep(augment).checked(side, side)
+        operation = None
+        if augment.op != "none":
+            operation = replace(build_keep(augment).checked(side, side), autocast=autocast)
     return StrongViews(normalize, policy, cutout, operation, guide, *generators, share)

@@ -1,6 +1,6 @@
 """Train a classifier from few labels: UDA with RandAugment and Cutout, plain or with Keep.
 
-``--config`` takes a YAML file, the name of a shipped recipe, or a cell of Table 9 or beyond; every option can be
+``--config`` takes a YAML file, the name of a shipped recipe, or a cell of Table 9 or beyond; any option can be
 overridden on the command line.
 """
 

@@ -1,4 +1,4 @@
-"""A trained classifier, rebuilt from its checkpoint alone."""
+"""Rebuilds a trained classifier from its checkpoint alone."""
 
 import json
 from typing import Any
@@ -12,13 +12,13 @@ from semi_supervised.config import Config
 
 
 def load_trained(checkpoint_or_run: str) -> Trained[Config, nn.Module]:
-    """Rebuild a network from its checkpoint, with the averaged weights where there are any.
+    """Rebuild a network from its checkpoint, with the averaged weights if there are any.
 
     Args:
-        checkpoint_or_run: a .pth of semi_supervised.train, or its run folder (then last.pth).
+        checkpoint_or_run: .pth file written by semi_supervised.train, or a run folder (its last.pth).
 
     Raises:
-        UserError: semi_supervised.train did not write the file, or it is damaged.
+        UserError: the file was not written by semi_supervised.train, or it is damaged.
     """
     return networks.trained.load_trained(
         checkpoint_or_run,

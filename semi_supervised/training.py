@@ -34,7 +34,7 @@ def train(config: Config) -> dict[str, Any]:
         The last row of metrics.jsonl.
 
     Raises:
-        UserError: anything in the config that cannot be done.
+        UserError: the config is invalid or cannot be run.
 
     Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
     """
@@ -48,7 +48,7 @@ def train(config: Config) -> dict[str, Any]:
     draws = (generator(config.seed, "strong"), generator(config.seed, "keep"))
     engine.generators |= {"strong": draws[0], "keep": draws[1]}
     normalize, progress = Normalize(MEAN, STD), Progress()
-    strong = build_strong(config, guide_of(config, engine), normalize, draws, share)
+    strong = build_strong(config, guide_of(config, engine), normalize, draws, share, accelerator.autocast)
     val = resident(opened.val, data) or opened.val
     job = Job(
         loader=loader,
@@ -75,10 +75,10 @@ def train(config: Config) -> dict[str, Any]:
 
 
 def _check(config: Config) -> None:
-    """Refuse numbers out of range.
+    """Check that the numbers are in range.
 
     Raises:
-        UserError: names the option.
+        UserError: an option is out of range.
     """
     check_ranges(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
     check_ranges(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
@@ -86,21 +86,21 @@ def _check(config: Config) -> None:
 
 
 def check_split(last: Path, expected: str) -> None:
-    """Refuse to go on with other labelled images than those that a run began with.
+    """Check that a resumed run uses the same labelled images as before.
 
     Raises:
-        UserError: another split.
+        UserError: the split is different.
     """
     content = checkpoint.load(last)
     checkpoint.expect(content, last, "semi_supervised.train", split=str)
     if json.loads(content["split"])["hash"] != expected:
         raise UserError(
-            f"{last} has other labelled images: use the --data.labels, --seed and --data.label_file of that run"
+            f"{last} has different labelled images: use its --data.labels, --seed and --data.label_file"
         )
 
 
 def crops_of(config: Config) -> int:
-    """Count the crops that the step needs of each unlabelled image.
+    """Return the number of crops of each unlabelled image that the step needs.
 
     Source: google-research/uda image/data.py (independent crops of the weak and the strong view).
     """
@@ -110,10 +110,10 @@ def crops_of(config: Config) -> int:
 
 
 def guide_of(config: Config, engine: Engine) -> Callable[[], nn.Module]:
-    """Say whose saliency decides.
+    """Return a function that returns the network whose saliency is used.
 
     Raises:
-        UserError: the averaged network is to decide, but there is none.
+        UserError: the averaged network is selected, but the run does not keep one.
 
     Source: Gong et al., CVPR 2021, Sec. 4.3 (the network in training).
     """
@@ -121,5 +121,5 @@ def guide_of(config: Config, engine: Engine) -> Callable[[], nn.Module]:
     if config.guide.model == "student":
         return lambda: engine.model
     if ema is None:
-        raise UserError("guide.model: ema needs an averaged network: give --ema_decay, e.g. 0.999")
+        raise UserError("guide.model: ema needs an averaged network: set --ema_decay, e.g. 0.999")
     return lambda: ema.module

@@ -1,4 +1,4 @@
-"""The views that a semi-supervised run trains on, as a contact sheet."""
+"""A contact sheet of the views that a semi-supervised run trains on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +21,10 @@ COUNTED, LEFT_OUT = (30, 160, 70), (210, 60, 50)
 
 
 def draw_views(options: PicturesOptions) -> None:
-    """Draw the sheet.
+    """Draw the sheet; implements ``python -m semi_supervised.pictures``.
 
     Raises:
-        UserError: no checkpoint, no data, or a recipe that pastes nothing.
+        UserError: no valid checkpoint or data, or the recipe pastes nothing.
 
     Source: Gong et al., CVPR 2021, Figure 1 and Sec. 4.3.
     """
@@ -34,7 +34,7 @@ def draw_views(options: PicturesOptions) -> None:
     trained = load_trained(options.checkpoint)
     recipe, model = trained.config, trained.model
     if recipe.augment.op == "none":
-        raise UserError(f"{trained.path}: its recipe pastes nothing (augment.op none)")
+        raise UserError(f"{trained.path}: its recipe pastes no regions to draw (augment.op none)")
     data = replace(recipe.data, root=options.root or recipe.data.root)
     crops = Crops(open_parts(data, recipe.seed).unlabelled, data, 2)
     torch.manual_seed(options.seed)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Convert an ImageNet ResNet (ours, timm's, torchvision's) to a Detectron2 backbone.
+"""Convert an ImageNet ResNet (from this suite, timm or torchvision) to a Detectron2 backbone.
 
-Exit code 0: written. 1: --verify found another network than timm's, nothing is written.
-2: cannot be converted, with the reason in one line.
+Exit codes: 0: the file was written. 1: --verify found a difference from timm; nothing was written.
+2: the checkpoint cannot be converted; the reason is printed in one line.
 """
 
 import argparse
@@ -10,30 +10,30 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # run from the checkout, installed or not
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # run from the checkout, whether installed or not
 
 
 class OneLine(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
+    """Reports errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with code 2."""
+        """Print the message and exit with code 2."""
         self.exit(2, f"error: {message}; --help lists the options\n")
 
 
 def main() -> int:
-    """Parse the command line and convert; returns the exit code."""
+    """Parse the command line, convert the checkpoint, and return the exit code."""
     parser = OneLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help=".pth, .pth.tar, .bin or .safetensors, or a run folder")
-    parser.add_argument("output", type=Path, help="OUT.pth (tensors only) or OUT.pkl (the model zoo's form)")
-    parser.add_argument("--arch", default="", help="architecture, where the file does not name it")
+    parser.add_argument("checkpoint", type=Path, help="run folder, or .pth, .pth.tar, .bin or .safetensors file")
+    parser.add_argument("output", type=Path, help="file to write: .pth (tensors only) or .pkl (model zoo format)")
+    parser.add_argument("--arch", default="", help="architecture, if the file does not name it")
     parser.add_argument(
-        "--use", default="auto", help="auto (averaged weights if any), ema, raw, or a top-level key"
+        "--use", default="auto", help="weights: auto (averaged if any), ema, raw, or a top-level key"
     )
-    parser.add_argument("--keep-fc", action="store_true", help="carry the classifier over as linear.*")
+    parser.add_argument("--keep-fc", action="store_true", help="keep the classifier, as linear.*")
     parser.add_argument("--verify", action="store_true", help="compare res2..res5 with timm through Detectron2")
     for name in ("mean", "std"):
-        text = f"{name} of the normalisation in RGB, of values in [0, 1], where the file does not tell"
+        text = f"{name} of the normalisation in RGB, for values in [0, 1], if the file does not contain it"
         parser.add_argument(f"--{name}", type=float, nargs=3, default=(), metavar=("R", "G", "B"), help=text)
     options = vars(parser.parse_args())
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The whole chain on the generated demo set: pretrain, convert, detect, re-identify; a table and a page.
+"""Run the whole chain on the generated demo set: pretrain, convert, detect, re-identify; write a table and a page.
 
-Every number comes from the run folders of the commands it prints.
+Every number comes from the run folders of the printed commands.
 """
 
 import argparse
@@ -20,13 +20,13 @@ ARMS = ("cutmix", "keepcutmix")
 
 
 class Chain:
-    """Runs commands one after the other and remembers how long each took."""
+    """Runs commands one after another and records how long each takes."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.seconds, self.start = out, {}, time.time()
 
     def run(self, name: str, *command: object) -> None:
-        """Run one command; its output goes to a log, its failure ends the demo."""
+        """Run one command with its output in a log; exit if it fails."""
         began, log = time.time(), self.out / f"{name}.log"
         print(f"[{began - self.start:4.0f} s] {name}: {' '.join(map(str, command[1:]))}", flush=True)
         with log.open("w") as file:
@@ -39,7 +39,7 @@ class Chain:
 
 
 def backbone_and_detector(chain: Chain, arm: str, data: Path) -> None:
-    """Pretrain, evaluate; convert, verify, check and train the detector."""
+    """Pretrain and evaluate a backbone; convert and verify it, check the data, and train the detector."""
     out, python = chain.out, sys.executable
     run = out / f"pretrain_{arm}"
     chain.run(f"pretrain_{arm}", python, "-m", "pretrain.train", "--config", f"demo_{arm}", "--output", run)
@@ -75,7 +75,7 @@ def table(chain: Chain) -> list[tuple[str, str, str]]:
 
 
 def draw(chain: Chain, data: Path) -> None:
-    """Draw the pictures of the page."""
+    """Draw the pictures for the page."""
     from detection.coco.pictures import detection_sheet
     from pretrain.sheets import region_sheet
 
@@ -89,21 +89,21 @@ def draw(chain: Chain, data: Path) -> None:
 PAGE = """<!doctype html><meta charset="utf-8"><title>KeepAugment demo</title>
 <style>body{{font:16px system-ui;max-width:62em;margin:2em auto;padding:0 1em}}
 td,th{{padding:.3em 1em;text-align:left;border-bottom:1px solid #ccc}}img{{max-width:100%}}</style>
-<h1>KeepAugment demo</h1><p>One seed, {minutes:.1f} minutes on this machine. A demo shows that the chain works; it
-compares nothing: differences between the arms are within the noise of one short run.</p>
+<h1>KeepAugment demo</h1><p>One seed, {minutes:.1f} minutes on this machine. The demo shows that the chain works;
+it is not a comparison: differences between the arms are within the noise of one short run.</p>
 <table><tr><th>task<th>arm<th>result</tr>{rows}</table>
 <h2>Where CutMix cuts</h2><p>Rows: image with the plain box (red) and the selective one (green) of the same draw;
 saliency (square root); plain result; selective result.</p><img src="regions.png" alt="regions">
-<h2>Detections</h2><p>Faster R-CNN from the KeepCutMix backbone, score above 0.5. White: annotation. Green: right
-(class and IoU of 0.5). Red: wrong.</p>
+<h2>Detections</h2><p>Faster R-CNN from the KeepCutMix backbone, score above 0.5. White: annotation. Green: correct
+(class, and IoU of at least 0.5). Red: wrong.</p>
 <img src="detections.png" alt="detections">
-<h2>Ranked lists</h2><p>Grey: query. Green: same identity from another camera. Red: somebody else.</p>
+<h2>Ranked lists</h2><p>Grey: query. Green: same identity from another camera. Red: another identity.</p>
 <img src="ranked.png" alt="ranked lists">
 """
 
 
 def report(chain: Chain, rows: list[tuple[str, str, str]]) -> None:
-    """Print the table, write the page."""
+    """Print the table and write the page."""
     from rich.console import Console
     from rich.table import Table
 
@@ -121,12 +121,12 @@ def report(chain: Chain, rows: list[tuple[str, str, str]]) -> None:
 
 
 def main() -> int:
-    """Run the chain; exit code 0, or that of what failed."""
+    """Run the chain and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default=str(ROOT / ".demo" / "output"), help="folder of runs, logs and the page")
+    parser.add_argument("--out", default=str(ROOT / ".demo" / "output"), help="folder for the runs, logs and page")
     out = Path(parser.parse_args().out).resolve()
     if out.exists() and not (out / "demo.log").exists() and any(out.iterdir()):
-        print(f"error: {out} holds something else than a demo: give another --out", file=sys.stderr)
+        print(f"error: {out} contains files that are not from a demo: choose another --out", file=sys.stderr)
         return 2
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
@@ -138,7 +138,7 @@ def main() -> int:
 
     def command() -> None:
         chain, data = Chain(out), ensure()
-        train_net()  # missing, it is better told now than in three minutes
+        train_net()  # if it is missing, fail now rather than after three minutes
         for arm in ARMS:
             backbone_and_detector(chain, arm, data)
         reidentify(chain)

@@ -1,1 +1,1 @@
-"""Backbones in Detectron2's names and back."""
+"""Conversion of backbones to Detectron2's names and back."""

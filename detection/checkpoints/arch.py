@@ -1,4 +1,4 @@
-"""Which timm and torchvision ResNets Detectron2 can express, and what their tensors look like there."""
+"""The timm and torchvision ResNets that Detectron2 can express, and the shapes of their tensors there."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Arch(NamedTuple):
         depth: MODEL.RESNETS.DEPTH.
         groups: MODEL.RESNETS.NUM_GROUPS.
         width: MODEL.RESNETS.WIDTH_PER_GROUP.
-        norm: BN (trained as such; Detectron2 freezes it as FrozenBN) or GN.
+        norm: BN (BatchNorm, which Detectron2 freezes as FrozenBN) or GN (GroupNorm).
     """
 
     depth: int
@@ -30,7 +30,7 @@ class Arch(NamedTuple):
 
     @property
     def bottleneck(self) -> bool:
-        """Blocks of three convolutions instead of two."""
+        """Whether blocks have three convolutions instead of two."""
         return self.depth >= 50
 
 
@@ -53,10 +53,10 @@ ARCHS: dict[str, Arch] = {
 
 
 def expected_shapes(arch: Arch) -> dict[str, tuple[int, ...]]:
-    """List every tensor that Detectron2's ``build_resnet_backbone`` wants, without prefix.
+    """Return every tensor that Detectron2's ``build_resnet_backbone`` expects, without prefix.
 
     Args:
-        arch: the network.
+        arch: architecture of the network.
 
     Returns:
         Detectron2 name -> shape; 265 names for ResNet-50.

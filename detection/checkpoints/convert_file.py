@@ -1,4 +1,4 @@
-"""What ``tools/convert_to_d2.py`` does."""
+"""Implementation of ``tools/convert_to_d2.py``."""
 
 import os
 import sys
@@ -20,18 +20,18 @@ from networks.weights import Loaded, check_normalisation, find, load
 
 @dataclass(frozen=True)
 class Conversion:
-    """One conversion.
+    """Options of a conversion.
 
     Attributes:
-        source: checkpoint, or run folder.
-        output: .pth or .pkl.
-        arch: name of the architecture, where the file does not name it.
-        use: auto, ema, raw, or a top-level key.
-        keep_fc: carry the classifier over too.
-        verify: compare features through Detectron2 before the file takes its place.
-        explain: print the config keys and the command to train with.
-        mean: of the normalisation, of values in [0, 1]; () is what the file says.
-        std: the same.
+        source: checkpoint or run folder.
+        output: file to write, .pth or .pkl.
+        arch: name of the architecture, if the file does not name it.
+        use: weights to convert: auto, ema, raw, or a top-level key.
+        keep_fc: keep the classifier too.
+        verify: compare features through Detectron2 before the output file is replaced.
+        explain: print the config keys and the training command.
+        mean: mean of the normalisation, for values in [0, 1]; () uses the one in the file.
+        std: standard deviation, likewise.
     """
 
     source: Path
@@ -46,16 +46,16 @@ class Conversion:
 
 
 def convert_file(options: Conversion) -> int:
-    """Convert a checkpoint, print what was done and how to use it.
+    """Convert a checkpoint, and print a summary and how to use the result.
 
     Args:
-        options: what to convert to what.
+        options: options of the conversion.
 
     Returns:
-        0, or 1 when the verification found a difference: then nothing is written.
+        0, or 1 if the verification found a difference, in which case nothing is written.
 
     Raises:
-        UserError: the checkpoint cannot be read or converted, or the output not written.
+        UserError: the checkpoint cannot be read or converted, or the output cannot be written.
 
     Source: the suite's command line.
     """
@@ -77,11 +77,11 @@ def convert_file(options: Conversion) -> int:
             return 1
         os.replace(hidden, options.output)
     finally:
-        with suppress(OSError):  # it was moved, or could not be written
+        with suppress(OSError):  # it has been moved, or could not be written
             hidden.unlink()
     print(
         f"{options.source}: {name}, weights {loaded.key}, prefix {loaded.prefix!r} -> "
-        f"{options.output}: {len(converted)} tensors, all names and shapes as Detectron2 expects them"
+        f"{options.output}: {len(converted)} tensors, with the names and shapes that Detectron2 expects"
     )
     if options.explain:
         _explain(options, loaded, arch)
@@ -107,21 +107,21 @@ def _provenance(options: Conversion, loaded: Loaded, name: str, arch: Arch) -> d
 
 
 def _explain(options: Conversion, loaded: Loaded, arch: Arch) -> None:
-    print("\nConfig keys that belong to these weights:\n")
+    print("\nConfig keys for these weights:\n")
     keys = config_keys(arch, options.output, loaded.mean, loaded.std)
     print(yaml.safe_dump(keys, sort_keys=False, default_flow_style=None))
     print(f"Train:\n  {train_command(arch, options.output, loaded.mean, loaded.std)}")
 
 
 def _verified(loaded: Loaded, name: str, arch: Arch, weights: Path) -> bool:
-    """Compare through Detectron2 where it is installed; print the table."""
+    """Compare features through Detectron2 if it is installed; print a table and return whether they agree."""
     if not is_installed():
         print("NOT verified: Detectron2 is not installed, so only names, shapes and values were checked")
         return True
     differences = verify(loaded.state, name, arch, weights, loaded.mean, loaded.std)
     good = all(value < TOLERANCE for value in differences.values())
-    print("Through Detectron2, largest difference / largest feature (0 is equal):")
+    print("Largest difference / largest feature, computed by Detectron2 (0 means equal):")
     for stage, value in differences.items():
         print(f"  {stage:14} {value:.1e}  {'ok' if value < TOLERANCE else 'DIFFERENT'}")
-    print("verified\n" if good else f"verification FAILED: tolerance {TOLERANCE:.0e}; nothing was written")
+    print("verified\n" if good else f"verification FAILED (tolerance {TOLERANCE:.0e}); nothing was written")
     return good

@@ -1,8 +1,8 @@
-"""The two names of every tensor of a ResNet: timm's and torchvision's, and Detectron2's."""
+"""Names of a ResNet's tensors in timm and torchvision, and in Detectron2."""
 
 import re
 
-# stage, block and convolution are numbers, tail is what a normalisation holds; timm's layer1 is Detectron2's res2
+# stage, block and conv are numbers, tail is a tensor of a normalisation layer; timm's layer1 is Detectron2's res2
 _PAIRS = (
     ("fc.{end}", "linear.{end}"),
     ("conv1.weight", "stem.conv1.weight"),
@@ -30,7 +30,7 @@ _TO_TIMM = tuple((_pattern(d2), timm) for timm, d2 in _PAIRS)
 
 
 def to_detectron2(name: str) -> str | None:
-    """Give the Detectron2 name of a tensor, or None when it has none.
+    """Return the Detectron2 name of a tensor, or None if it has none.
 
     Example:
         >>> to_detectron2("layer1.0.downsample.1.bias")
@@ -42,7 +42,7 @@ def to_detectron2(name: str) -> str | None:
 
 
 def to_timm(name: str) -> str | None:
-    """Give the timm and torchvision name of a tensor, or None when it has none.
+    """Return the timm and torchvision name of a tensor, or None if it has none.
 
     Example:
         >>> to_timm("res2.0.shortcut.norm.bias")

@@ -1,4 +1,4 @@
-"""A detector's backbone back in timm's names. The work of ``python -m detection.reverse``."""
+"""Converts a detector's backbone back to timm's names, for ``python -m detection.reverse``."""
 
 import json
 from pathlib import Path
@@ -23,42 +23,42 @@ def backbone(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename a backbone's tensors from Detectron2's names to timm's.
 
     Args:
-        state: of a converted file (no prefix), or of a detector: C4, FPN or RetinaNet.
+        state: tensors of a converted file (no prefix) or of a detector (C4, FPN or RetinaNet).
 
     Returns:
-        timm names -> the same tensors. Without BatchNorm's step counters, which Detectron2 does not keep; torch
-        fills them in on loading.
+        timm names -> the same tensors, without BatchNorm's step counters, which Detectron2 does not keep and
+        torch fills in on loading.
 
     Raises:
-        UserError: no ResNet among the names, or not the whole of it.
+        UserError: the names are not those of a ResNet, or the ResNet is incomplete.
 
     Source: the inverse of :func:`detection.checkpoints.convert.convert`.
     """
     homes = resnet_tensors(state) or {name: name for name in state}
     foreign = [short for short in homes if to_timm(short) is None]
     if foreign and "stem.conv1.weight" in homes:
-        raise UserError(f"{foreign[0]} has no place in timm's ResNet ({len(foreign)} such tensors)")
+        raise UserError(f"{foreign[0]} has no counterpart in timm's ResNet ({len(foreign)} such tensors)")
     renamed = {new: state[full] for short, full in homes.items() if (new := to_timm(short))}
     if "conv1.weight" not in renamed:
         raise UserError(
-            f"no stem.conv1.weight, so not a ResNet of Detectron2; the names begin: {sorted(state)[:3]}"
+            f"not a ResNet of Detectron2: there is no stem.conv1.weight; the first names are {sorted(state)[:3]}"
         )
     arch = infer(renamed)
     for short, shape in expected_shapes(arch).items():
         new = to_timm(short)
         if new not in renamed or tuple(renamed[new].shape) != shape:
-            raise UserError(f"{short} is missing or not a tensor of {shape}: not a whole ResNet-{arch.depth}")
+            raise UserError(f"{short} is missing or is not of shape {shape}: incomplete ResNet-{arch.depth}")
     return renamed
 
 
 def reverse(options: ReverseOptions) -> Path:
-    """Write the backbone of a Detectron2 file.
+    """Write the backbone of a Detectron2 file with timm's names.
 
     Returns:
-        The file.
+        Path of the written file.
 
     Raises:
-        UserError: no backbone in it, or one that timm cannot express (stride in the 1x1 convolution).
+        UserError: the file has no backbone, or one that timm cannot express (stride in the 1x1 convolution).
     """
     source, out = Path(options.checkpoint), Path(options.out)
     if out.suffix not in (".pth", ".safetensors"):
@@ -70,10 +70,8 @@ def reverse(options: ReverseOptions) -> Path:
     arch = infer(state)
     settings = provenance or _settings(source, options.config_file)
     if settings["stride_in_1x1"] and arch.bottleneck:
-        raise UserError(f"{source} strides in its 1x1 convolutions (STRIDE_IN_1X1 True): timm's ResNet cannot")
-    if (
-        settings["format"] == "BGR"
-    ):  # the network then reads what it was trained on: mean and std turn with the channels
+        raise UserError(f"{source} strides in its 1x1 convolutions (STRIDE_IN_1X1 True), unlike timm's ResNet")
+    if settings["format"] == "BGR":  # reverse the input channels for RGB images; mean and std are reversed too
         state["conv1.weight"] = state["conv1.weight"].flip(1)
     name = provenance.get("arch") or next((name for name, other in ARCHS.items() if other == arch), "")
     normalisation = {
@@ -86,10 +84,10 @@ def reverse(options: ReverseOptions) -> Path:
 
 
 def _settings(source: Path, config_file: str) -> dict[str, Any]:
-    """Read channel order, mean, std and stride from the detector's options."""
+    """Read channel order, mean, std and stride from the detector's config."""
     path = Path(config_file) if config_file else source.parent / "config.yaml"
     if not path.is_file():
-        raise UserError(f"config_file: no {path}, so channel order, mean and stride are unknown: give config.yaml")
+        raise UserError(f"config_file: {path} not found: give the config.yaml with channel order, mean and stride")
     return input_of(read_config(path), path)
 
 

@@ -1,4 +1,4 @@
-"""The output file, and what to put into a Detectron2 config beside it."""
+"""Reads and writes weight files of Detectron2, and lists the config keys that they need."""
 
 import json
 import pickle
@@ -22,15 +22,15 @@ PROVENANCE = "keepaugment"
 
 
 def write(converted: dict[str, Tensor], path: Path, provenance: dict[str, Any]) -> None:
-    """Write a backbone that ``DetectionCheckpointer`` loads; never a partial file.
+    """Write a backbone that ``DetectionCheckpointer`` loads; a failure leaves no partial file.
 
     Args:
         converted: from :func:`detection.checkpoints.convert.convert`.
-        path: .pth (tensors only, the default form) or .pkl (NumPy arrays, the model zoo's form).
-        provenance: plain values, kept inside the file as JSON; Detectron2 ignores them.
+        path: file to write: .pth (tensors only, the default) or .pkl (NumPy arrays, the model zoo's format).
+        provenance: plain values, stored in the file as JSON; Detectron2 ignores them.
 
     Raises:
-        UserError: another suffix, or the file cannot be written.
+        UserError: the suffix is unknown, or the file cannot be written.
 
     Source: detectron2/checkpoint/detection_checkpoint.py.
     """
@@ -46,26 +46,26 @@ def write(converted: dict[str, Tensor], path: Path, provenance: dict[str, Any]) 
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse output names whose form is unknown.
+    """Check the suffix of an output file.
 
     Raises:
-        UserError: a suffix besides .pth and .pkl.
+        UserError: the suffix is not .pth or .pkl.
     """
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: the output must end in {' or '.join(SUFFIXES)}")
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read weights in Detectron2's names: a converted file, the model zoo's, or a checkpoint of train_net.py.
+    """Read weights with Detectron2's names: a converted file, a model zoo file or a checkpoint of train_net.py.
 
     Args:
-        path: .pth or .pkl.
+        path: file to read, .pth or .pkl.
 
     Returns:
-        Names -> tensors, and the provenance that our converter left in the file ({} in others).
+        Names -> tensors, and the provenance that this package's converter stored in the file, or {}.
 
     Raises:
-        UserError: missing, damaged, or of another kind.
+        UserError: the file is missing or damaged, or is not a Detectron2 file.
 
     Source: detectron2/checkpoint/detection_checkpoint.py.
     """
@@ -77,14 +77,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {name: value for name, value in model.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise UserError(
-            f"{path} is not a Detectron2 file (its top level holds: {', '.join(sorted(map(str, content))[:8])}): "
-            "tools/convert_to_d2.py makes one"
+            f"{path} is not a Detectron2 file (its top level holds {', '.join(sorted(map(str, content))[:8])}): "
+            "convert it with tools/convert_to_d2.py first"
         )
     return tensors, json.loads(content.get(PROVENANCE, "{}"))
 
 
 def resnet_keys(arch: Arch) -> dict[str, Any]:
-    """Give the keys below MODEL.RESNETS that an architecture needs.
+    """Return the keys under MODEL.RESNETS that an architecture needs.
 
     Source: detectron2/config/defaults.py.
     """
@@ -98,16 +98,16 @@ def resnet_keys(arch: Arch) -> dict[str, Any]:
 
 
 def config_keys(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float]) -> dict[str, Any]:
-    """Give the config keys that these weights need, in Detectron2's terms.
+    """Return the config keys that these weights need.
 
     Args:
-        arch: the network.
-        weights: the converted file.
-        mean: of the normalisation, of values in [0, 1].
-        std: the same.
+        arch: architecture of the network.
+        weights: path of the converted file.
+        mean: mean of the normalisation, for values in [0, 1].
+        std: standard deviation, likewise.
 
     Returns:
-        Nested dict for ``CfgNode``; a forgotten key is not an error in Detectron2, only a bad detector.
+        Nested dict for ``CfgNode``; if a key is omitted, Detectron2 trains a poor detector without an error.
 
     Source: detectron2/config/defaults.py.
     """
@@ -123,21 +123,21 @@ def config_keys(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[
 
 
 def pixels(values: Sequence[float]) -> list[float]:
-    """Scale a mean or standard deviation of values in [0, 1] to 0..255, as PIXEL_MEAN and PIXEL_STD have them."""
+    """Scale a mean or standard deviation for values in [0, 1] to 0..255, as in PIXEL_MEAN and PIXEL_STD."""
     return [round(255 * value, 3) for value in values]
 
 
 def train_command(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Write the command that trains Faster R-CNN with FPN on these weights.
+    """Return the command that trains Faster R-CNN with FPN on these weights.
 
     Args:
-        arch: the network.
-        weights: the converted file.
-        mean: of the normalisation, of values in [0, 1].
-        std: the same.
+        arch: architecture of the network.
+        weights: path of the converted file.
+        mean: mean of the normalisation, for values in [0, 1].
+        std: standard deviation, likewise.
 
     Returns:
-        One shell line; keys in which the weights differ from the config are given as overrides.
+        One shell line, with overrides for the keys in which the weights differ from the config.
 
     Source: detectron2/tools/train_net.py.
     """

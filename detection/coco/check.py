@@ -1,4 +1,4 @@
-"""What is wrong with a COCO folder, before Detectron2 stumbles over it."""
+"""Finds problems in a COCO folder before Detectron2 fails on them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,37 +13,37 @@ from engine.errors import UserError
 from engine.progress import tracked
 from imagesets.data_report import DataReport
 
-# images, annotations, images with objects
+# split -> number of images, of annotations, and of images with annotations
 PUBLISHED = {"train2017": (118287, 860001, 117266), "val2017": (5000, 36781, 4952)}
 SPLITS = ("train2017", "val2017", "val2017_100")
 
 
 def run(options: CheckOptions) -> int:
-    """Check and print; the work of ``python -m detection.data check``; returns the exit code."""
+    """Check a folder and print the report, for ``python -m detection.data check``; return the exit code."""
     return inspect(Path(options.root), decode=options.decode).show()
 
 
 def inspect(root: Path, *, decode: bool = False) -> DataReport:
-    """Look a DETECTRON2_DATASETS folder through.
+    """Check a DETECTRON2_DATASETS folder.
 
     Args:
-        root: the folder that holds ``coco/``.
+        root: folder that holds ``coco/``.
         decode: also decode every image completely.
 
     Raises:
-        UserError: no COCO set in it.
+        UserError: the folder contains no COCO set.
 
     Source: detectron2/data/datasets: load_coco_json, builtin.py, builtin_meta.py.
     """
     present = [split for split in SPLITS if annotation_file(root, split).is_file()]
     if not present:
-        raise UserError(f"no coco/annotations/instances_{{{','.join(SPLITS)}}}.json below {root}")
+        raise UserError(f"no coco/annotations/instances_{{{','.join(SPLITS)}}}.json in {root}: give coco's parent")
     problems, counts = [], []
     for split in present:
         content = read_annotations(annotation_file(root, split))
         problems += [f"{split}: {text}" for text in _problems(content, image_folder(root, split), decode)]
         counts.append(_counts(split, content))
-    problems += [f"{split}: no {annotation_file(root, split)}" for split in SPLITS[:2] if split not in present]
+    problems += [f"{annotation_file(root, split)} not found" for split in SPLITS[:2] if split not in present]
     return DataReport(counts, problems)
 
 
@@ -52,11 +52,11 @@ def _counts(split: str, content: dict[str, Any]) -> str:
     filled = len(
         {box["image_id"] for box in content["annotations"]} & {image["id"] for image in content["images"]}
     )
-    text = f"{split}: {images} images, {objects} objects, {images - filled} images without any"
+    text = f"{split}: {images} images, {objects} objects, {images - filled} images without objects"
     published = PUBLISHED.get(split)
     if published == (images, objects, filled):
-        return f"{text}: the published set"
-    return f"{text} (published: {published[0]}, {published[1]})" if published else text
+        return f"{text} (as published)"
+    return f"{text} (published: {published[0]} images, {published[1]} objects)" if published else text
 
 
 def _problems(content: dict[str, Any], folder: Path, decode: bool) -> Iterator[str]:
@@ -66,8 +66,8 @@ def _problems(content: dict[str, Any], folder: Path, decode: bool) -> Iterator[s
     official = {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}
     if categories != official:
         yield (
-            f"categories are not COCO's 80 with their ids ({len(categories)} of {len(official)}): Detectron2's "
-            "builtin data sets refuse them; register_coco_instances under a name of your own takes them"
+            f"the {len(categories)} categories are not COCO's {len(official)} with their ids: Detectron2's "
+            "built-in data sets reject them; register the set under another name with register_coco_instances"
         )
     yield from _image_problems(content["images"], folder, decode)
     yield from _object_problems(content, set(categories))
@@ -95,13 +95,13 @@ def _image_fault(image: dict[str, Any], path: Path, decode: bool) -> str:
                 opened.load()
     except (OSError, SyntaxError):
         return "cannot be read"
-    return "" if size == (image.get("width"), image.get("height")) else "have another size than annotated"
+    return "" if size == (image.get("width"), image.get("height")) else "differ in size from the annotation"
 
 
 def _twice(entries: list[dict[str, Any]], key: str) -> Iterator[str]:
     twice = [value for value, count in Counter(entry.get(key) for entry in entries).items() if count > 1]
     if twice:
-        yield f"{len(twice)} values of {key} occur twice, e.g. {twice[0]}"
+        yield f"{len(twice)} values of {key} occur more than once, e.g. {twice[0]}"
 
 
 def _object_problems(content: dict[str, Any], categories: set[int]) -> Iterator[str]:
@@ -120,9 +120,9 @@ def _fault(box: dict[str, Any], sizes: dict[int, tuple[int, int]], categories: s
     if {"bbox", "image_id", "category_id", "id"} - box.keys():
         return "lack bbox, image_id, category_id or id"
     if box["image_id"] not in sizes:
-        return "are of no image of the set"
+        return "have an image_id that is not in the set"
     if box["category_id"] not in categories:
-        return "are of no category of the set"
+        return "have a category_id that is not in the set"
     if "iscrowd" not in box or "area" not in box:
         return "lack iscrowd or area, which the evaluation needs"
     x, y, width, height = box["bbox"]
@@ -130,5 +130,5 @@ def _fault(box: dict[str, Any], sizes: dict[int, tuple[int, int]], categories: s
     if width <= 0 or height <= 0:
         return "have an empty box"
     if x < -1 or y < -1 or x + width > across + 1 or y + height > down + 1:
-        return "have a box that leaves the image"
+        return "have a box that extends beyond the image"
     return ""

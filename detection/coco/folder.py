@@ -1,4 +1,4 @@
-"""A COCO data set in the layout of DETECTRON2_DATASETS: names, ids, reading, writing. Imports nothing heavy."""
+"""COCO data sets in the layout of DETECTRON2_DATASETS: names, ids, reading, writing. Imports nothing heavy."""
 
 import json
 import math
@@ -23,7 +23,7 @@ COCO_CATEGORIES = tuple({"id": i, "name": name} for i, name in zip(CATEGORY_IDS,
 
 
 def annotation_file(root: Path, split: str) -> Path:
-    """Name the annotations of a split: ``ROOT/coco/annotations/instances_SPLIT.json``.
+    """Return the annotation file of a split: ``ROOT/coco/annotations/instances_SPLIT.json``.
 
     Source: detectron2/data/datasets/builtin.py.
     """
@@ -31,7 +31,7 @@ def annotation_file(root: Path, split: str) -> Path:
 
 
 def image_folder(root: Path, split: str) -> Path:
-    """Name the images of a split; ``val2017_100`` are some of ``val2017``.
+    """Return the image folder of a split; ``val2017_100`` is a subset of ``val2017``.
 
     Source: detectron2/data/datasets/builtin.py.
     """
@@ -42,13 +42,13 @@ def read_annotations(path: Path) -> dict[str, Any]:
     """Read a COCO annotation file.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
-        Its content: at least the lists ``images``, ``annotations``, ``categories``.
+        Its content, with at least the lists ``images``, ``annotations`` and ``categories``.
 
     Raises:
-        UserError: missing, no JSON, or without one of the three lists.
+        UserError: the file is missing, is not valid JSON, or lacks a list or a field of its entries.
 
     Source: cocodataset.org's format.
     """
@@ -57,14 +57,14 @@ def read_annotations(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON or was cut short: {error}") from error
+        raise UserError(f"{path} is truncated or is not valid JSON: {error}") from error
     lacking = [
         key
         for key in ("images", "annotations", "categories")
         if not isinstance(content, dict) or not isinstance(content.get(key), list)
     ]
     if lacking:
-        raise UserError(f"{path} has no list {lacking[0]!r}: not COCO's object annotations")
+        raise UserError(f"{path} has no list {lacking[0]!r}, so it is not a COCO annotation file")
     for part, kinds in _FIELDS.items():
         for index, entry in enumerate(content[part]):
             _check_entry(entry, kinds, f"{path}: {part}[{index}]")
@@ -73,7 +73,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
 
 def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
     if not isinstance(entry, dict):
-        raise UserError(f"{where} is not an object: {str(entry)[:40]}")
+        raise UserError(f"{where} is not a JSON object: {str(entry)[:40]}")
     for name, kind in kinds.items():
         if not isinstance(entry.get(name), kind) or isinstance(entry.get(name), bool):
             raise UserError(f"{where}: {name} must be {kind.__name__}, got {entry.get(name)!r}")
@@ -82,10 +82,10 @@ def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
 
 
 def check_box(box: Any, where: str) -> None:
-    """Refuse what is not a box of four finite numbers.
+    """Check that a box is a list of four finite numbers.
 
     Raises:
-        UserError: says where.
+        UserError: it is not; the message begins with ``where``.
 
     Source: cocodataset.org's format: x, y, width, height.
     """
@@ -95,12 +95,12 @@ def check_box(box: Any, where: str) -> None:
 
 
 def write_annotations(content: dict[str, Any], path: Path) -> None:
-    """Write a COCO annotation file, or leave the old one as it is."""
+    """Write a COCO annotation file; a failure leaves the old one intact."""
     write_json(content, path, indent=None)
 
 
 def seen_size(image: Image.Image) -> tuple[int, int]:
-    """Give width and height as a reader that heeds EXIF sees them; Detectron2's does, and demands these.
+    """Return width and height after the EXIF rotation, as Detectron2 reads the image and expects annotations.
 
     Source: detectron2/data/detection_utils.py.
     """
@@ -109,12 +109,12 @@ def seen_size(image: Image.Image) -> tuple[int, int]:
 
 
 def place(source: Path, target: Path) -> None:
-    """Put an image into a data set: a hard link where the file system allows, a copy otherwise."""
+    """Put an image into a data set, as a hard link if the file system allows it, otherwise as a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         if os.path.samefile(source, target) or source.read_bytes() == target.read_bytes():
             return
-        raise UserError(f"{target} is there and is another image: give an empty output folder")
+        raise UserError(f"{target} exists and is a different image: give an empty output folder")
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""Detections drawn over the annotated boxes. The work of ``python -m detection.pictures``."""
+"""Draws detections over the annotated boxes, for ``python -m detection.pictures``."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RIGHT, WRONG, TRUTH = (40, 230, 80), (255, 70, 60), (255, 255, 255)
 
 
 def run(options: PicturesOptions) -> None:
-    """Draw the pictures and print the file's name."""
+    """Draw the picture and print its file name."""
     check_picture_name(options.out)
     check_targets(options.out)
     root = Path(options.data)
@@ -48,25 +48,25 @@ def detection_sheet(
     score: float = 0.5,
     scale: int = 1,
 ) -> None:
-    """Draw predictions over the annotated boxes, a strip of images for every run.
+    """Draw predictions over the annotated boxes, one strip of images per run.
 
     Args:
-        runs: OUTPUT_DIRs of train_net.py, with ``inference/coco_instances_results.json``; or such files.
-        annotations: COCO JSON of the evaluated set.
-        images: its folder of images.
-        out: picture to write.
-        count: number of images, spread over the set.
-        score: smallest score to show, in [0, 1].
-        scale: enlargement.
+        runs: OUTPUT_DIRs of train_net.py, with ``inference/coco_instances_results.json``, or such files.
+        annotations: COCO annotation file of the evaluated set.
+        images: image folder of that set.
+        out: image file to write.
+        count: number of images, evenly spaced over the set.
+        score: minimum score of the predictions shown, in [0, 1].
+        scale: factor by which images are enlarged.
 
     Raises:
-        UserError: no predictions, no annotations, or an image that is missing.
+        UserError: the predictions, the annotations or an image are missing.
 
-    Source: the COCO result format; matching at IoU 0.5 as in its AP50, but without crowds.
+    Source: the COCO result format; matching at IoU 0.5 as in AP50, but without crowds.
     """
     truth = read_annotations(annotations)
     if not truth["images"] or count < 1:
-        raise UserError(f"count: nothing to draw: {count} of {len(truth['images'])} images in {annotations}")
+        raise UserError(f"count: cannot draw {count} of the {len(truth['images'])} images in {annotations}")
     entries = truth["images"][:: max(1, len(truth["images"]) // count)][:count]
     names = {category["id"]: category["name"] for category in truth["categories"]}
     names |= {category: str(digit) for digit, category in enumerate(truth.get("info", {}).get("digits", []))}
@@ -121,14 +121,14 @@ def _corners(boxes: Sequence[dict[str, Any]], scale: int) -> Tensor:
 
 
 def matches(predictions: Sequence[dict[str, Any]], truth: Sequence[dict[str, Any]]) -> list[bool]:
-    """Decide which predictions on one image are right: best first, each annotation once, IoU at least 0.5.
+    """Find the correct predictions on one image: best first, each annotation used once, IoU at least 0.5.
 
     Args:
         predictions: category_id, bbox (x, y, width, height), score.
         truth: annotations: category_id, bbox.
 
     Returns:
-        One truth value a prediction, in the order given.
+        Whether each prediction is correct, in the given order.
 
     Source: pycocotools.cocoeval's matching at one threshold, without crowds.
     """

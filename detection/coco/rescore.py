@@ -1,4 +1,4 @@
-"""COCO predictions, scored by faster-coco-eval or pycocotools. The work of ``python -m detection.rescore``."""
+"""Scores COCO predictions with faster-coco-eval or pycocotools, for ``python -m detection.rescore``."""
 
 import contextlib
 import importlib.util
@@ -21,12 +21,12 @@ STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
 class Scores(NamedTuple):
-    """What an evaluation gives, in percent; NaN where there is nothing to measure.
+    """Results of an evaluation, in percent; NaN where nothing can be measured.
 
     Attributes:
         stats: AP, AP50, AP75, APs, APm, APl.
         classes: category name -> AP.
-        engine: that computed it.
+        engine: library that computed them.
     """
 
     stats: dict[str, float]
@@ -52,10 +52,10 @@ ENGINES: dict[str, Callable[[], tuple[Any, Any]]] = {"faster_coco_eval": _faster
 
 
 def pick_engine(name: str) -> str:
-    """Resolve "auto".
+    """Return the name of an installed engine; "auto" prefers the faster one.
 
     Raises:
-        UserError: it is not installed.
+        UserError: the engine is not installed.
     """
     installed = [engine for engine in ENGINES if importlib.util.find_spec(engine)]
     if name == "auto" and installed:
@@ -67,7 +67,7 @@ def pick_engine(name: str) -> str:
 
 
 def score(predictions: list[dict[str, Any]], annotations: Path, engine: str = "auto") -> Scores:
-    """Evaluate boxes as COCO does.
+    """Evaluate boxes with the COCO metrics.
 
     Args:
         predictions: dicts of image_id, category_id, bbox (x, y, width, height; pixels), score.
@@ -75,10 +75,10 @@ def score(predictions: list[dict[str, Any]], annotations: Path, engine: str = "a
         engine: auto, faster_coco_eval or pycocotools.
 
     Returns:
-        The scores; all NaN without a single prediction, as Detectron2 has it.
+        The scores; all NaN if there are no predictions, as in Detectron2.
 
     Raises:
-        UserError: unreadable annotations, or predictions for images or categories that are not in them.
+        UserError: the annotations cannot be read, or lack an image or category of the predictions.
 
     Source: pycocotools.cocoeval; detectron2/evaluation/coco_evaluation.py.
     """
@@ -86,7 +86,7 @@ def score(predictions: list[dict[str, Any]], annotations: Path, engine: str = "a
     coco_class, evaluation_class = ENGINES[name]()
     content = read_annotations(annotations)
     if not content["annotations"]:
-        raise UserError(f"annotations: {annotations} annotates nothing")
+        raise UserError(f"annotations: {annotations} has no annotated objects")
     lacking = [box for box in content["annotations"] if {"id", "bbox", "area", "iscrowd"} - box.keys()]
     if lacking:
         raise UserError(
@@ -117,22 +117,22 @@ def _percent(value: float) -> float:
 
 
 def check_ids(predictions: list[dict[str, Any]], content: dict[str, Any], annotations: Path) -> None:
-    """Refuse predictions on another set.
+    """Check that predictions belong to an annotation file.
 
     Args:
-        predictions: of :func:`read_predictions`.
-        content: of the annotation file.
-        annotations: its path, for the message.
+        predictions: from :func:`read_predictions`.
+        content: content of the annotation file.
+        annotations: path of that file, for the message.
 
     Raises:
-        UserError: an image or category that is not annotated.
+        UserError: an image or category of the predictions is not in the file.
     """
     for key, part in (("image_id", "images"), ("category_id", "categories")):
         foreign = {box[key] for box in predictions} - {entry["id"] for entry in content[part]}
         if foreign:
             raise UserError(
                 f"predictions: {len(foreign)} values of {key} are not in {annotations}, e.g. {min(foreign)}: "
-                "these are predictions on another set"
+                "the predictions are for a different data set"
             )
 
 
@@ -140,20 +140,20 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     """Read COCO predictions.
 
     Args:
-        path: OUTPUT_DIR of train_net.py, or the result file.
+        path: OUTPUT_DIR of train_net.py, or a COCO result file.
 
     Raises:
-        UserError: missing, no JSON, or no list of boxes.
+        UserError: the file is missing, is not valid JSON, or is not a list of boxes.
 
     Source: the COCO result format.
     """
     path = path / RESULTS if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"no predictions {path}: run train_net.py to its end, or with --eval-only")
+        raise UserError(f"predictions {path} not found: run train_net.py to the end, or with --eval-only")
     try:
         predictions = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON or was cut short: {error}") from error
+        raise UserError(f"{path} is truncated or is not valid JSON: {error}") from error
     if not isinstance(predictions, list):
         raise UserError(f"{path} is not a list of COCO predictions")
     for index, prediction in enumerate(predictions):
@@ -177,7 +177,7 @@ def _check_prediction(prediction: Any, where: str) -> None:
 
 
 def rescore(options: RescoreOptions) -> Scores:
-    """Score, print, and write where asked."""
+    """Score the predictions, print the scores, and write them if requested."""
     check_targets(options.json_file, inputs=(options.annotations,))
     start = time.perf_counter()
     predictions = read_predictions(Path(options.predictions))

@@ -1,4 +1,4 @@
-"""A small part of a COCO set, the same every time."""
+"""Selects a small part of a COCO set, the same every time."""
 
 import random
 import re
@@ -10,7 +10,7 @@ from engine.errors import UserError
 
 
 def run(options: SubsetOptions) -> None:
-    """Take the subset and print counts; the work of ``python -m detection.data subset``."""
+    """Write the subset and print its counts, for ``python -m detection.data subset``."""
     root, out = Path(options.root), Path(options.out)
     counts = subset(root, out, options.split, options.count, seed=options.seed, name=options.name)
     split = options.name or options.split
@@ -18,38 +18,38 @@ def run(options: SubsetOptions) -> None:
 
 
 def subset(root: Path, out: Path, split: str, count: int, *, seed: int = 0, name: str = "") -> dict[str, int]:
-    """Take some images of a split with their annotations; ids and categories stay.
+    """Select some images of a split with their annotations; ids and categories are unchanged.
 
     Args:
-        root: folder of DETECTRON2_DATASETS.
-        out: another such folder, or the same with another ``name``.
+        root: folder that holds ``coco/`` (DETECTRON2_DATASETS).
+        out: another such folder, or the same one with a different ``name``.
         split: train2017 or val2017.
-        count: number of images; a larger count holds the images of every smaller one.
-        seed: of the choice.
-        name: of the new split; "" keeps it. Detectron2 knows val2017_100 as coco_2017_val_100.
+        count: number of images; a larger count includes the images of every smaller one.
+        seed: random seed of the selection.
+        name: name of the new split; "" keeps the old one. Detectron2 calls val2017_100 coco_2017_val_100.
 
     Returns:
         Counts: images, objects.
 
     Raises:
-        UserError: not so many images, an image file that is missing, or the output would replace its source.
+        UserError: there are too few images, an image is missing, or the output would replace its source.
     """
     name = name or split
     if not re.fullmatch(r"\w+", name):
-        raise UserError(f"name: {name!r} must be letters, digits and underscores")
+        raise UserError(f"name: {name!r} may contain only letters, digits and underscores")
     if annotation_file(out, name).resolve() == annotation_file(root, split).resolve():
-        raise UserError(f"out: {out} is the set itself: give another --out, or a --name such as {split}_100")
+        raise UserError(f"out: {out} is the source itself: give another folder, or a --name such as {split}_100")
     content = read_annotations(annotation_file(root, split))
     images = sorted(content["images"], key=lambda image: image["id"])
     if not 0 < count <= len(images):
-        raise UserError(f"count: {split} has {len(images)} images, not {count}")
+        raise UserError(f"count: must be 1 to {len(images)}, the number of images in {split}, got {count}")
     random.Random(seed).shuffle(images)
     selected = {image["id"]: image for image in images[:count]}
     objects = [entry for entry in content["annotations"] if entry["image_id"] in selected]
     for image in selected.values():
         source = image_folder(root, split) / image["file_name"]
         if not source.is_file():
-            raise UserError(f"the image {source} is missing: python -m detection.data check says what else is")
+            raise UserError(f"image {source} not found: python -m detection.data check lists all problems")
         place(source, image_folder(out, name) / image["file_name"])
     kept = {**content, "images": sorted(selected.values(), key=lambda image: image["id"]), "annotations": objects}
     write_annotations(kept, annotation_file(out, name))

@@ -1,4 +1,4 @@
-"""Turn a data set in YOLO's layout into COCO's."""
+"""Converts data sets from the YOLO layout to the COCO layout."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,19 +20,19 @@ from detection.data import YoloOptions
 from engine.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_SLACK = 0.01  # a box may stick out of the image by this share: writers round
+_SLACK = 0.01  # a rounded box may extend beyond the image by this fraction
 
 
 def run(options: YoloOptions) -> None:
-    """Convert and print counts; the work of ``python -m detection.data yolo``."""
+    """Convert a split and print its counts, for ``python -m detection.data yolo``."""
     names = read_names(Path(options.names)) if options.names else COCO_NAMES
     counts = yolo_to_coco(Path(options.images), names, Path(options.out), options.split)
     print(f"{options.out}/coco: {options.split}: {', '.join(f'{n} {what}' for what, n in counts.items())}")
     if tuple(names) != COCO_NAMES:
         print(
-            f"{len(names)} classes that are not COCO's: train_net.py finds them once your script has called "
-            "detectron2.data.datasets.register_coco_instances; set MODEL.ROI_HEADS.NUM_CLASSES or "
-            f"MODEL.RETINANET.NUM_CLASSES {len(names)}"
+            f"The {len(names)} classes are not COCO's: register the set in your script with "
+            "detectron2.data.datasets.register_coco_instances, and set MODEL.ROI_HEADS.NUM_CLASSES or "
+            f"MODEL.RETINANET.NUM_CLASSES to {len(names)}"
         )
 
 
@@ -40,29 +40,29 @@ def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> d
     """Convert one split.
 
     Args:
-        images: folder of images; the labels lie where ``images`` in its path is replaced by ``labels``, one
-            .txt an image: ``class x y width height`` (centre; shares of the image), or ``class x1 y1 x2 y2 ...``
-            (polygon). No file means no objects.
-        names: class names in YOLO's order. COCO's 80 names get COCO's ids, which Detectron2's builtin data sets
-            insist on; others get 1, 2, 3, ...
-        out: folder for DETECTRON2_DATASETS.
+        images: folder of images. The labels are in the same path with ``labels`` instead of ``images``, one .txt
+            per image: ``class x y width height`` (centre and size) or ``class x1 y1 x2 y2 ...`` (polygon), as
+            fractions of the image. An image without a file has no objects.
+        names: class names in YOLO's order. COCO's 80 names get COCO's ids, which Detectron2's built-in data sets
+            require; others get 1, 2, 3, ...
+        out: folder in which ``coco/`` is created (DETECTRON2_DATASETS).
         split: train2017, val2017, or val2017_100.
 
     Returns:
-        Counts: images, objects, without objects.
+        Counts: images, objects, and images without objects.
 
     Raises:
-        UserError: no images; a label line that is malformed, of an unknown class, or outside the image.
+        UserError: there are no images, or a label is malformed, outside the image, or of an unknown class.
 
     Source: the layouts of Ultralytics' YOLO and of cocodataset.org.
     """
     paths = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise UserError(f"no images in {images}: give YOLO's images folder, e.g. images/train2017")
+        raise UserError(f"no images in {images}: give the image folder of the YOLO set, e.g. images/train2017")
     categories = categories_of(names)
     if not any(_label_file(path).is_file() for path in paths):
         raise UserError(
-            f"no labels for any of {len(paths)} images: looked for {_label_file(paths[0])} and the like"
+            f"none of the {len(paths)} images has labels: expected files such as {_label_file(paths[0])}"
         )
     listed: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
@@ -91,9 +91,9 @@ def yolo_to_coco(images: Path, names: Sequence[str], out: Path, split: str) -> d
 
 
 def categories_of(names: Sequence[str]) -> tuple[dict[str, Any], ...]:
-    """Give COCO categories for YOLO's classes.
+    """Return the COCO categories of YOLO's classes.
 
-    Source: COCO's ids 1 to 90 for its 80 names, in YOLO's order of them.
+    Source: COCO's ids 1 to 90 for its 80 names, in YOLO's order.
     """
     if tuple(names) == COCO_NAMES:
         return COCO_CATEGORIES
@@ -101,10 +101,10 @@ def categories_of(names: Sequence[str]) -> tuple[dict[str, Any], ...]:
 
 
 def read_names(data_yaml: Path) -> tuple[str, ...]:
-    """Read class names from a data.yaml: a list, or a dict from 0 on.
+    """Read class names from a data.yaml: a list, or a dict with keys from 0.
 
     Raises:
-        UserError: missing, not valid YAML, or no names.
+        UserError: the file is missing, is not valid YAML, or has no names.
 
     Source: Ultralytics' data set files.
     """
@@ -116,7 +116,7 @@ def read_names(data_yaml: Path) -> tuple[str, ...]:
     except OSError as error:
         raise UserError(f"names: cannot read {data_yaml}: {error.strerror}") from error
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"names: {data_yaml} has no list 'names' of class names") from error
+        raise UserError(f"names: {data_yaml} is not a YAML file with class names under 'names'") from error
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -124,14 +124,14 @@ def _size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return seen_size(image)
     except OSError as error:
-        raise UserError(f"cannot read the image {path}: {error}") from error
+        raise UserError(f"cannot read image {path}: {error}") from error
 
 
 def _label_file(image: Path) -> Path:
     parts = list(image.parts)
     last = max((i for i, part in enumerate(parts) if part == "images"), default=None)
     if last is None:
-        raise UserError(f"{image} is not below a folder named images, so its labels cannot be found")
+        raise UserError(f"{image} is not inside a folder named images, so its labels cannot be found")
     return Path(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt")
 
 
@@ -150,11 +150,11 @@ def _labels(path: Path, width: int, height: int, classes: int) -> Iterator[tuple
             raise UserError(f"{path}, line {number}: {error}") from error
         if not 0 <= label < classes or label != int(label):
             raise UserError(
-                f"{path}, line {number}: class {label:g}, but there are {classes} (0 to {classes - 1})"
+                f"{path}, line {number}: class must be an integer from 0 to {classes - 1}, got {label:g}"
             )
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise UserError(
-                f"{path}, line {number}: a class and {len(values)} numbers, neither a box nor a polygon"
+                f"{path}, line {number}: expected a box or a polygon after the class, got {len(values)} numbers"
             )
         xs, ys = (values[0::2], values[1::2]) if len(values) > 4 else _edges(values)
         ends = (min(xs), min(ys), max(xs), max(ys))

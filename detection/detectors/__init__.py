@@ -1,1 +1,1 @@
-"""Detectors built from a config, and the backbones inside them."""
+"""Detectors built from a config, and their backbones."""

@@ -1,4 +1,4 @@
-"""A detector built from a config on the CPU and loaded as ``train_net.py`` loads it."""
+"""Builds a detector from a config on the CPU and loads its weights as ``train_net.py`` does."""
 
 import logging
 import re
@@ -13,17 +13,17 @@ from torch import Tensor
 from detection.checkpoints.write import read
 from engine.errors import UserError
 
-# Homes of a ResNet's tensors: C4, FPN and RetinaNet, and C4's res5 in the RoI head.
+# Where a ResNet's tensors are: in the backbone of C4, FPN and RetinaNet, and for C4's res5 in the RoI head.
 _HOME = re.compile(r"(?:backbone\.(?:bottom_up\.)?|roi_heads\.)((?:stem|res\d)\..*)")
 
 
 class Detector(NamedTuple):
-    """A detector.
+    """A detector and its config.
 
     Attributes:
-        model: the module, in evaluation mode, on the CPU.
-        cfg: CfgNode of a YAML file, DictConfig of a LazyConfig.
-        lazy: whether it is the latter.
+        model: module in evaluation mode, on the CPU.
+        cfg: CfgNode of a YAML file, or DictConfig of a LazyConfig.
+        lazy: whether the config is a LazyConfig.
     """
 
     model: Any
@@ -46,11 +46,11 @@ def build(config: Path, options: Sequence[str] = ()) -> Detector:
     """Build the model of a config.
 
     Args:
-        config: YAML file, or LazyConfig .py.
-        options: overrides as train_net.py takes them: KEY VALUE ..., or key=value for a LazyConfig.
+        config: YAML file or LazyConfig .py.
+        options: overrides in the format of train_net.py: KEY VALUE ..., or key=value for a LazyConfig.
 
     Raises:
-        UserError: Detectron2 is not installed, no such file, or Detectron2 cannot build it.
+        UserError: Detectron2 is not installed, the file is missing, or Detectron2 cannot build the model.
 
     Source: detectron2/config, detectron2/modeling/meta_arch/build.py.
     """
@@ -58,9 +58,9 @@ def build(config: Path, options: Sequence[str] = ()) -> Detector:
         from detectron2.config import LazyConfig, get_cfg, instantiate
         from detectron2.modeling import build_model
     except ImportError as error:
-        raise UserError(f"this needs Detectron2 ({error}): make install, see the README") from error
+        raise UserError(f"Detectron2 is not installed ({error}): run make install (see the README)") from error
     if not config.is_file():
-        raise UserError(f"config: {config} not found; python -m detection.rows lists ours")
+        raise UserError(f"config: {config} not found; python -m detection.rows lists the built-in ones")
     lazy = config.suffix == ".py"
     try:
         with quiet():
@@ -74,35 +74,35 @@ def build(config: Path, options: Sequence[str] = ()) -> Detector:
             return Detector(build_model(cfg).eval(), cfg, lazy)
     except UserError:
         raise
-    except Exception as error:  # Detectron2 asserts and raises all kinds of errors on a config that does not fit
+    except Exception as error:  # Detectron2 raises many kinds of errors for a config that does not fit
         reason = " ".join(str(error).split()) or "an assertion failed"
-        raise UserError(f"{config}: Detectron2 cannot build it: {type(error).__name__}: {reason}") from error
+        raise UserError(f"Detectron2 cannot build {config}: {type(error).__name__}: {reason}") from error
 
 
 def load_weights(model: Any, weights: Path) -> None:
-    """Load a file into a built detector the way ``train_net.py`` does.
+    """Load a file into a detector as ``train_net.py`` does.
 
     Args:
-        model: the detector; changed.
-        weights: .pth or .pkl.
+        model: detector, which is modified.
+        weights: .pth or .pkl file.
 
     Raises:
-        UserError: Detectron2 cannot read it.
+        UserError: the file is missing or damaged, or is not a Detectron2 file.
 
     Source: detectron2/checkpoint/detection_checkpoint.py.
     """
     from detectron2.checkpoint import DetectionCheckpointer
 
-    read(weights)  # a missing or damaged file is told in our words
+    read(weights)  # raises a UserError for a missing or damaged file
     with quiet():
         DetectionCheckpointer(model).load(str(weights))
 
 
 def resnet_tensors(names: Mapping[str, Any]) -> dict[str, str]:
-    """Find the ResNet in a detector's state dict.
+    """Find the ResNet's tensors in a detector's state dict.
 
     Args:
-        names: full names.
+        names: full names of the detector's tensors.
 
     Returns:
         Name without prefix (``res2.0.conv1.weight``) -> full name.
@@ -114,7 +114,7 @@ def resnet_tensors(names: Mapping[str, Any]) -> dict[str, str]:
 
 
 def backbone_tensors(weights: Path) -> dict[str, Tensor]:
-    """Read a file's tensors; a detector's own checkpoint gives those of its backbone, without prefix.
+    """Read a file's tensors; of a detector's checkpoint, only those of its backbone, without prefix.
 
     Raises:
         UserError: see :func:`detection.checkpoints.write.read`.
@@ -125,25 +125,25 @@ def backbone_tensors(weights: Path) -> dict[str, Tensor]:
 
 
 def missing_tensors(model: Any, weights: Path) -> list[str]:
-    """List the backbone's tensors that do not carry the file's values.
+    """List the backbone's tensors that do not have the file's values.
 
     Args:
-        model: a built and loaded detector; FPN, RetinaNet or C4.
-        weights: the converted .pth or .pkl.
+        model: detector with loaded weights; FPN, RetinaNet or C4.
+        weights: converted .pth or .pkl file.
 
     Returns:
-        Names without prefix; empty when every tensor was filled.
+        Names without prefix; empty if every tensor was filled.
 
-    Source: detectron2 only warns about unfilled tensors.
+    Source: Detectron2, which only warns about unfilled tensors.
     """
     tensors, own = backbone_tensors(weights), model.state_dict()
     return [short for short, name in resnet_tensors(own).items() if not _same(own[name], tensors.get(short))]
 
 
 def unused_tensors(model: Any, weights: Path) -> list[str]:
-    """List the tensors of a converted file that the detector has no place for (the classifier aside).
+    """List the tensors of a converted file that the detector does not use, except for the classifier.
 
-    Source: detectron2 only warns about them.
+    Source: Detectron2, which only warns about them.
     """
     homes = resnet_tensors(model.state_dict())
     return [name for name in backbone_tensors(weights) if name not in homes and not name.startswith("linear.")]

@@ -1,4 +1,4 @@
-"""Is a backbone what a detector's config expects? The work of ``python -m detection.check``."""
+"""Checks that a backbone matches a detector's config, for ``python -m detection.check``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,18 +22,18 @@ from engine.errors import UserError
 
 
 class CheckResult(NamedTuple):
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         problems: one line each, with the override that corrects it.
-        remarks: worth knowing, but not wrong.
+        remarks: observations that are not problems.
     """
 
     problems: list[str]
     remarks: list[str]
 
     def show(self) -> int:
-        """Print the result; return the exit code: 1 where there is a problem."""
+        """Print the result; return the exit code: 1 if there is a problem."""
         print(
             "\n".join(
                 [*(f"remark: {text}" for text in self.remarks), *(f"WRONG: {text}" for text in self.problems)]
@@ -45,10 +45,10 @@ class CheckResult(NamedTuple):
 
 
 def run(options: CheckOptions) -> int:
-    """Check and print; returns the exit code.
+    """Check the weights and print the result; return the exit code.
 
     Raises:
-        UserError: no config or no weights.
+        UserError: the config or the weights are not given.
     """
     words = list(options.words)
     paths = [
@@ -61,17 +61,17 @@ def run(options: CheckOptions) -> int:
 
 
 def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckResult:
-    """Compare a detector with the backbone it is to start from.
+    """Compare a detector's config with the backbone from which it will be trained.
 
     Args:
-        config: YAML file or LazyConfig.
-        weights: .pth or .pkl.
-        overrides: as train_net.py takes them.
+        config: YAML file or LazyConfig .py.
+        weights: .pth or .pkl file.
+        overrides: overrides in the format of train_net.py.
 
     Raises:
-        UserError: no such file, a config that Detectron2 cannot build, or one without Detectron2's ResNet.
+        UserError: a file is missing, Detectron2 cannot build the config, or the model lacks Detectron2's ResNet.
 
-    Source: detectron2/modeling; what goes wrong is in README.md.
+    Source: detectron2/modeling; README.md lists the possible problems.
     """
     tensors, provenance = read(weights)
     if "conv1.weight" in tensors or any(".conv1.weight" in name and "layer1." in name for name in tensors):
@@ -80,7 +80,7 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
         )
     detector = build(config, overrides)
     if not resnet_tensors(detector.model.state_dict()):
-        raise UserError(f"{config} has no ResNet of Detectron2: TimmBackbone checks the weights it loads itself")
+        raise UserError(f"{config} does not use Detectron2's ResNet; TimmBackbone checks its weights on loading")
     if not hasattr(detector.model, "input_format"):
         raise UserError(f"{config}: {type(detector.model).__name__} has no channel order and mean to check")
     load_weights(detector.model, weights)
@@ -89,24 +89,22 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
     if provenance:
         problems += _inputs(detector, provenance) + _strides(detector, provenance)
     else:
-        remarks.append(
-            "the file does not say where it comes from, so channel order, mean and stride are unchecked"
-        )
+        remarks.append("the file does not record its origin, so channel order, mean and stride are not checked")
     return CheckResult(problems, remarks)
 
 
 def _tensors(model: Any, weights: Path) -> list[str]:
-    """What the backbone did not get, what of the file found no place."""
+    """Report backbone tensors that were not filled, and tensors of the file that were not used."""
     total, depth = len(resnet_tensors(model.state_dict())), _blocks(backbone_tensors(weights))
     missing, unused = missing_tensors(model, weights), unused_tensors(model, weights)
     problems = []
     if missing:
         problems.append(
             f"{len(missing)} of {total} backbone tensors stay random, e.g. {missing[0]}: MODEL.RESNETS.DEPTH, "
-            f"NORM, NUM_GROUPS and WIDTH_PER_GROUP must be those of the weights (blocks a stage: {depth})"
+            f"NORM, NUM_GROUPS and WIDTH_PER_GROUP must match the weights (blocks per stage: {depth})"
         )
     if unused:
-        problems.append(f"{len(unused)} tensors of the file have no place in the model, e.g. {unused[0]}")
+        problems.append(f"{len(unused)} tensors of the file are not used by the model, e.g. {unused[0]}")
     return problems
 
 
@@ -115,7 +113,7 @@ def _blocks(names: Any) -> tuple[int, ...]:
 
 
 def _inputs(detector: Detector, provenance: dict[str, Any]) -> list[str]:
-    """Channel order, mean and standard deviation."""
+    """Check channel order, mean and standard deviation."""
     model, problems = detector.model, []
     formats = {"INPUT.FORMAT": model.input_format}
     if detector.lazy:
@@ -127,19 +125,17 @@ def _inputs(detector: Detector, provenance: dict[str, Any]) -> list[str]:
         }
     for key, value in formats.items():
         if value != provenance["format"]:
-            problems.append(
-                f"{key} is {value}, the weights need {provenance['format']}: {key} {provenance['format']}"
-            )
+            problems.append(f"{key} is {value}, but the weights need {key} {provenance['format']}")
     for key, buffer in (("mean", model.pixel_mean), ("std", model.pixel_std)):
         ours, theirs = pixels(provenance[key]), [round(float(v), 3) for v in buffer.flatten()]
         if len(ours) != len(theirs) or not max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) <= 0.01:
             name = f"MODEL.PIXEL_{key.upper()}"
-            problems.append(f"{name} is {theirs}, the weights need {ours}: {name} {str(ours).replace(' ', '')}")
+            problems.append(f"{name} is {theirs}, but the weights need {name} {str(ours).replace(' ', '')}")
     return problems
 
 
 def _strides(detector: Detector, provenance: dict[str, Any]) -> list[str]:
-    """Where bottlenecks stride: in the 3x3 convolution in timm and torchvision, in the 1x1 in MSRA's."""
+    """Check where bottlenecks stride: in the 3x3 convolution (timm, torchvision) or in the 1x1 (MSRA)."""
     from detectron2.modeling.backbone.resnet import BottleneckBlock
 
     wrong = [
@@ -156,7 +152,7 @@ def _strides(detector: Detector, provenance: dict[str, Any]) -> list[str]:
         if detector.lazy
         else "MODEL.RESNETS.STRIDE_IN_1X1 False"
     )
-    return [f"{', '.join(wrong)} stride in the wrong convolution: {key}"]
+    return [f"{', '.join(wrong)} stride in the wrong convolution: set {key}"]
 
 
 def _remarks(detector: Detector) -> list[str]:
@@ -164,6 +160,6 @@ def _remarks(detector: Detector) -> list[str]:
     if not trained:
         return []
     return [
-        f"{len(trained)} BatchNorms of the backbone are trained, e.g. {trained[0]}: with a few images a GPU that "
-        "costs AP; the rows of Table 11 have MODEL.RESNETS.NORM FrozenBN"
+        f"{len(trained)} BatchNorms of the backbone are trained, e.g. {trained[0]}, which lowers AP with few "
+        "images per GPU; the rows of Table 11 use MODEL.RESNETS.NORM FrozenBN"
     ]

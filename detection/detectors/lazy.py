@@ -1,4 +1,4 @@
-"""The rows of Table 11, and detectors on timm backbones, for Detectron2's LazyConfig system."""
+"""The rows of Table 11, and detectors with timm backbones, for Detectron2's LazyConfig system."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ _MODELS = {"c4": "mask_rcnn_c4", "fpn": "mask_rcnn_fpn", "retinanet": "retinanet
 
 
 class Parts(NamedTuple):
-    """What lazyconfig_train_net.py expects of a config file, in its names.
+    """The variables that lazyconfig_train_net.py expects in a config file.
 
     Attributes:
         model, dataloader, optimizer, lr_multiplier, train: as in detectron2/configs/common.
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
 
 
 def table11(kind: str, depth: int) -> Parts:
-    """Configure a row of Table 11; the weights are an override: ``train.init_checkpoint=r50.pth``.
+    """Configure a row of Table 11; give the weights as an override: ``train.init_checkpoint=r50.pth``.
 
     Args:
         kind: c4, fpn or retinanet.
@@ -41,7 +41,7 @@ def table11(kind: str, depth: int) -> Parts:
     resnet.freeze_at = 2
     resnet.stages.depth, resnet.stages.stride_in_1x1 = depth, False
     if kind == "c4":
-        model.roi_heads.res5.stride_in_1x1 = False  # the second place, easily forgotten
+        model.roi_heads.res5.stride_in_1x1 = False  # a separate setting, which is easily forgotten
     return _around(model, 0.01 if kind == "retinanet" else 0.02)
 
 
@@ -49,8 +49,8 @@ def timm_fpn(name: str, *, lr: float = 0.02) -> Parts:
     """Configure Faster R-CNN with FPN on a timm backbone.
 
     Args:
-        name: of the timm model; ``model.backbone.bottom_up.checkpoint=RUN`` gives the weights.
-        lr: of SGD, for 16 images a step.
+        name: name of the timm model; its weights are ``model.backbone.bottom_up.checkpoint=RUN``.
+        lr: learning rate of SGD, for 16 images per step.
 
     Source: detectron2/configs/common/models/mask_rcnn_fpn.py.
     """
@@ -70,7 +70,7 @@ def timm_fpn(name: str, *, lr: float = 0.02) -> Parts:
 
 
 def _detector(kind: str) -> Any:
-    """Detectron2's own, without masks, fed with RGB."""
+    """Return Detectron2's own model, without masks and with RGB input."""
     model = model_zoo.get_config(f"common/models/{_MODELS[kind]}.py").model
     for name in [key for key in model.get("roi_heads", {}) if key.startswith("mask_")]:
         del model.roi_heads[name]

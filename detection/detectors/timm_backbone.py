@@ -1,6 +1,6 @@
-"""Any timm network with ``features_only`` as a backbone of Detectron2's LazyConfig, trained as it is.
+"""Uses any timm network with ``features_only`` as a backbone in a LazyConfig, without conversion.
 
-For what tools/convert_to_d2.py refuses: deep stems, attention, ConvNeXt, RegNet, EfficientNet. See
+For networks that tools/convert_to_d2.py rejects: deep stems, attention, ConvNeXt, RegNet, EfficientNet. See
 ``configs/lazy/faster_rcnn_timm_FPN_3x.py``.
 """
 
@@ -27,20 +27,20 @@ class TimmBackbone(Backbone):
     """A timm network that returns its stages as ``res2`` to ``res5`` (strides 4 to 32).
 
     Args:
-        name: of the timm model.
-        checkpoint: of pretrain.train or timm; "" starts from timm's own weights (``pretrained``) or random ones.
-        pretrained: take timm's own weights.
-        use: auto (averaged weights where there are any), ema or raw weights of the checkpoint.
-        freeze_at: as Detectron2 counts: 0 nothing, 1 what comes before ``res2``, 2 also ``res2``, ...
-        norm: FrozenBN, or BN: trained, except where it is frozen with its stage.
-        out_features: names to return; all strides that the network has by default.
-        pixel_mean: of the detector, to be compared with that of the weights; None compares nothing.
-        pixel_std: the same.
+        name: name of the timm model.
+        checkpoint: file of pretrain.train or timm; "" starts from timm's weights (``pretrained``) or random ones.
+        pretrained: use timm's own weights.
+        use: weights of the checkpoint: auto (averaged weights if there are any), ema or raw.
+        freeze_at: last frozen stage, as in Detectron2: 0 none, 1 everything before ``res2``, 2 ``res2`` too, ...
+        norm: FrozenBN, or BN, which is trained except in frozen stages.
+        out_features: names of the stages to return; None returns all except ``res1``.
+        pixel_mean: mean of the detector, compared with that of the weights; None skips the comparison.
+        pixel_std: standard deviation of the detector, likewise.
         options: further arguments of ``timm.create_model``.
 
     Raises:
-        UserError: weights that do not fill the network, or a normalisation that is not theirs.
-        ValueError: unknown norm, a stride that the network does not have.
+        UserError: the weights do not fill the network, or have a different normalisation.
+        ValueError: the norm is unknown, or the network lacks a stage.
 
     Source: detectron2/modeling/backbone/resnet.py (names, freezing); timm's feature extraction.
     """
@@ -67,7 +67,7 @@ class TimmBackbone(Backbone):
         if checkpoint:
             loaded = load(Path(checkpoint), use, any_options=True)
             if loaded.arch and loaded.arch != name.split(".")[0]:
-                raise UserError(f"{checkpoint} holds a {loaded.arch}, not a {name}: give its name")
+                raise UserError(f"{checkpoint} holds a {loaded.arch}, not a {name}: correct the name")
             fill(net, loaded.state, checkpoint)
             mean, std = loaded.mean, loaded.std
         _compare("pixel_mean", pixel_mean, mean)
@@ -77,7 +77,7 @@ class TimmBackbone(Backbone):
         self._out_features = list(out_features or (stage for stage in self._place if stage != "res1"))
         unknown = [stage for stage in self._out_features if stage not in self._place]
         if unknown:
-            raise ValueError(f"{name} has no {unknown[0]}, only {', '.join(self._place)}: strides {strides}")
+            raise ValueError(f"{name} has no {unknown[0]}, only {', '.join(self._place)} (strides {strides})")
         self._out_feature_strides = {stage: strides[i] for stage, i in self._place.items()}
         self._out_feature_channels = {stage: net.feature_info.channels()[i] for stage, i in self._place.items()}
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
@@ -86,11 +86,11 @@ class TimmBackbone(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """Images are padded to multiples of the largest stride."""
+        """Largest stride; images are padded to multiples of it."""
         return max(self._out_feature_strides.values())
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of every returned stage."""
+        """Return channels and stride of every returned stage."""
         return {
             name: ShapeSpec(channels=self._out_feature_channels[name], stride=self._out_feature_strides[name])
             for name in self._out_features
@@ -108,14 +108,14 @@ def fill(net: Any, state: Mapping[str, Tensor], origin: str) -> None:
     """Load the weights of a whole network into its feature extractor; every tensor must be filled.
 
     Args:
-        net: from ``timm.create_model(features_only=True)``; changed.
-        state: weights of the whole network; what follows the last stage is left over.
-        origin: for the message.
+        net: network from ``timm.create_model(features_only=True)``, which is modified.
+        state: weights of the whole network; those after the last stage are ignored.
+        origin: name of the file, for the message.
 
     Raises:
-        UserError: a tensor is missing, of another shape, or left over within the stages.
+        UserError: a tensor is missing, of the wrong shape, or in the stages but unused.
 
-    Source: timm's extractors flatten ``stages.0`` to ``stages_0``.
+    Source: timm's feature extractors, which rename ``stages.0`` to ``stages_0``.
     """
     tensors = {_flat(name): tensor for name, tensor in state.items()}
     own = net.state_dict()
@@ -125,18 +125,18 @@ def fill(net: Any, state: Mapping[str, Tensor], origin: str) -> None:
     ]
     if missing:
         raise UserError(
-            f"{origin} does not fill the network: {len(missing)} of {len(own)} missing, e.g. {missing[0]}"
+            f"{origin} does not fill the network: {len(missing)} of {len(own)} tensors missing, e.g. {missing[0]}"
         )
     stages = tuple(_flat(stage) + "_" for stage in net.feature_info.module_name())
     extra = sorted(flat for flat in tensors.keys() - set(names.values()) if flat.startswith(stages))
     if extra:
         raise UserError(
-            f"{origin} is of a larger network: {len(extra)} tensors of its stages left, e.g. {extra[0]}"
+            f"{origin} belongs to a larger network: {len(extra)} tensors of its stages unused, e.g. {extra[0]}"
         )
     shapes = [name for name, flat in names.items() if flat in tensors and tensors[flat].shape != own[name].shape]
     if shapes:
         raise UserError(
-            f"{origin} is of another network: {len(shapes)} tensors of another shape, e.g. {shapes[0]}"
+            f"{origin} belongs to another network: {len(shapes)} tensors differ in shape, e.g. {shapes[0]}"
         )
     with torch.no_grad():
         for name, flat in names.items():
@@ -154,11 +154,11 @@ def _stage(stride: int) -> str:
 
 def _compare(name: str, ours: Sequence[float] | None, theirs: Sequence[float]) -> None:
     if ours is not None and max(abs(a - b) for a, b in zip(ours, pixels(theirs), strict=True)) > 0.01:
-        raise UserError(f"{name} is {list(ours)}, the backbone's weights want {pixels(theirs)}")
+        raise UserError(f"{name} is {list(ours)}, but the backbone's weights need {pixels(theirs)}")
 
 
 def _freeze(net: Any, freeze_at: int, place: Mapping[str, int]) -> None:
-    """Freeze the parameters up to a stage, in the order in which the network has them."""
+    """Freeze the parameters up to a stage, in the order of the network."""
     if freeze_at <= 0:
         return
     modules = [_flat(stage) + "_" for stage in net.feature_info.module_name()]
@@ -172,15 +172,15 @@ def _freeze(net: Any, freeze_at: int, place: Mapping[str, int]) -> None:
     end = (ends or starts)[0]
     if (freeze_at > 1 and not ends) or not 0 < end <= starts[0]:
         raise ValueError(
-            f"freeze_at {freeze_at}: where {frozen} ends cannot be told from the names of the parameters (the "
-            f"features come from {', '.join(net.feature_info.module_name())}): take freeze_at 0"
+            f"freeze_at {freeze_at}: the end of {frozen} cannot be determined from the parameter names (the "
+            f"features come from {', '.join(net.feature_info.module_name())}): use freeze_at 0"
         )
     for parameter in list(net.parameters())[:end]:
         parameter.requires_grad_(False)
 
 
 def _freeze_norms(module: nn.Module) -> nn.Module:
-    """Freeze the BatchNorms whose parameters are frozen, as Detectron2 does with a frozen stage."""
+    """Freeze the BatchNorms whose parameters are frozen, as Detectron2 does in a frozen stage."""
     for parent, name, norm in list(_norms(module)):
         if not norm.weight.requires_grad:
             setattr(parent, name, freeze_batch_norm_2d(norm))

@@ -1,10 +1,10 @@
-"""The same backbones in torchvision's detectors, for those without Detectron2.
+"""Torchvision's detectors with the same backbones, for use without Detectron2.
 
     from detection.detectors.torchvision_detectors import faster_rcnn
     model = faster_rcnn("runs/imagenet_resnet50_keepcutmix_lowres")
 
 torchvision's own ``fasterrcnn_resnet50_fpn(weights_backbone=None)`` would train plain BatchNorms with a few images
-each and unfreeze every layer; here BatchNorm and the first layers are frozen, as Detectron2 has them.
+each and unfreeze every layer; here BatchNorm and the first layers are frozen, as in Detectron2.
 """
 
 from collections.abc import Sequence
@@ -37,19 +37,19 @@ def faster_rcnn(
     """Build torchvision's Faster R-CNN with FPN on a backbone.
 
     Args:
-        checkpoint: of pretrain.train, timm or torchvision; or a run folder.
-        num_classes: with the background.
-        freeze_at: as Detectron2 counts: 0 nothing, 1 the stem, 2 also the first stage, ..., 5 everything.
-        arch: architecture, where the file does not name it.
-        use: auto (averaged weights where there are any), ema or raw.
+        checkpoint: file of pretrain.train, timm or torchvision, or a run folder.
+        num_classes: number of classes, including the background.
+        freeze_at: frozen part, as in Detectron2: 0 nothing, 1 the stem, 2 the first stage too, ..., 5 everything.
+        arch: architecture, if the file does not name it.
+        use: weights of the file: auto (averaged weights if there are any), ema or raw.
         options: further arguments of torchvision's ``FasterRCNN``, e.g. ``min_size=800``.
 
     Returns:
-        The detector on the CPU, in training mode. It takes RGB images in [0, 1] and normalises them as the
-        backbone was trained.
+        The detector on the CPU, in training mode. It takes RGB images in [0, 1] and normalises them as in
+        the training of the backbone.
 
     Raises:
-        UserError: the file cannot be read, or is of a network that torchvision does not have.
+        UserError: the file cannot be read, or torchvision does not have its network.
 
     Source: torchvision/models/detection/faster_rcnn.py (``fasterrcnn_resnet50_fpn``).
     """
@@ -69,22 +69,22 @@ def retinanet(
     """Build torchvision's RetinaNet on a backbone.
 
     Args:
-        checkpoint: of pretrain.train, timm or torchvision; or a run folder.
-        num_classes: with the background.
+        checkpoint: file of pretrain.train, timm or torchvision, or a run folder.
+        num_classes: number of classes, including the background.
         freeze_at: as for :func:`faster_rcnn`.
-        arch: architecture, where the file does not name it.
-        use: auto (averaged weights where there are any), ema or raw.
+        arch: architecture, if the file does not name it.
+        use: weights of the file: auto (averaged weights if there are any), ema or raw.
         options: further arguments of torchvision's ``RetinaNet``.
 
     Returns:
-        The detector, as :func:`faster_rcnn` gives it.
+        The detector, as for :func:`faster_rcnn`.
 
     Raises:
-        UserError: the file cannot be read, or is of a network that torchvision does not have.
+        UserError: the file cannot be read, or torchvision does not have its network.
 
     Source: torchvision/models/detection/retinanet.py (``retinanet_resnet50_fpn``).
     """
-    # P6 from P5, and no P2: torchvision's first version of it
+    # P6 is computed from P5 and there is no P2, as in torchvision's first version
     backbone, loaded = _backbone(checkpoint, freeze_at, arch, use, (2, 3, 4), LastLevelP6P7(256, 256))
     return RetinaNet(backbone, num_classes, image_mean=list(loaded.mean), image_std=list(loaded.std), **options)
 
@@ -103,9 +103,9 @@ def _backbone(
     name, architecture, _ = choose_arch(loaded.state, loaded.arch, arch)
     if name not in NAMES:
         raise UserError(
-            f"{name} is not in torchvision; these are: {', '.join(other for other in ARCHS if other in NAMES)}"
+            f"{name} is not in torchvision; choose from {', '.join(other for other in ARCHS if other in NAMES)}"
         )
-    convert(loaded.state, architecture)  # complete, finite, of the right shapes
+    convert(loaded.state, architecture)  # checks that all tensors are present, finite and of the right shape
     body = resnet_fpn_backbone(
         backbone_name=name,
         weights=None,

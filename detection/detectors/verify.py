@@ -1,4 +1,4 @@
-"""Compare a converted backbone, loaded and fed by Detectron2 itself, with the timm network it came from."""
+"""Compares a converted backbone, loaded and run by Detectron2 itself, with the original timm network."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ ROI_HEAD = "res5, C4 head"
 
 
 def is_installed() -> bool:
-    """Whether Detectron2 is there."""
+    """Return whether Detectron2 is installed."""
     return importlib.util.find_spec("detectron2") is not None
 
 
@@ -33,20 +33,20 @@ def verify(
     std: Sequence[float],
     image_3HW: Tensor | None = None,
 ) -> dict[str, float]:
-    """Run one image through both networks.
+    """Run one image through both networks and compare their features.
 
     Args:
-        state: the source weights, timm names.
+        state: source weights, with timm names.
         name: timm name of the network.
-        arch: the same in Detectron2's terms.
-        weights: the converted file.
-        mean: of the normalisation, of values in [0, 1].
-        std: the same.
-        image_3HW: uint8 RGB; None: a fixed random one of 224 x 256.
+        arch: the same network in Detectron2's terms.
+        weights: converted file.
+        mean: mean of the normalisation, for values in [0, 1].
+        std: standard deviation, likewise.
+        image_3HW: uint8 RGB image; None uses a fixed random one of 224 x 256.
 
     Returns:
-        Stage -> largest difference / largest feature: res2 to res5, and res5 as the RoI head of a C4 detector
-        where the network has bottlenecks. Below 1e-5 is equal up to rounding.
+        Stage -> largest difference / largest feature, for res2 to res5 and, if the network has bottlenecks, for
+        res5 as the RoI head of a C4 detector. Values below 1e-5 mean equality up to rounding.
 
     Raises:
         UserError: a backbone tensor was not filled from the file.
@@ -75,7 +75,7 @@ def verify(
 
 
 def _detector(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[float], kind: str) -> Any:
-    """Build a detector with small heads, RetinaNet or C4, and load the file the way train_net.py does."""
+    """Build a detector with small heads, RetinaNet or C4, and load the file as train_net.py does."""
     from detectron2.config import CfgNode, get_cfg
     from detectron2.modeling import build_model
 

@@ -1,4 +1,4 @@
-"""The work of ``python -m detection.collect``: Table 11 from OUTPUT_DIRs."""
+"""Builds Table 11 from OUTPUT_DIRs, for ``python -m detection.collect``."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from experiments.statistics import mean_std
 
 
 def collect(options: CollectOptions) -> str:
-    """Read the runs, print and write the table.
+    """Read the runs, print the table, and write it if requested.
 
     Raises:
         UserError: a folder is not an OUTPUT_DIR of train_net.py.
@@ -30,7 +30,7 @@ def collect(options: CollectOptions) -> str:
 
 
 def _once(texts: Sequence[str]) -> list[str]:
-    """Leave out folders that are named again."""
+    """Drop folders that are given more than once."""
     unique: dict[Path, str] = {}
     for text in texts:
         unique.setdefault(split_arm(text)[1].resolve(), text)
@@ -38,20 +38,20 @@ def _once(texts: Sequence[str]) -> list[str]:
 
 
 def arms_of(runs: Sequence[DetectorRun]) -> list[str]:
-    """List the arms, plain first."""
+    """Return the names of the arms, plain first."""
     return sorted({run.arm for run in runs}, key=lambda arm: (arm != "plain", "Keep" in arm, arm))
 
 
 def tabulate(runs: Sequence[DetectorRun], metric: str = METRIC) -> tuple[list[str], list[list[str]]]:
-    """Lay the table out.
+    """Build the table.
 
     Args:
         runs: from :func:`read_run`.
-        metric: the paper's columns are box AP and stay empty for any other.
+        metric: name of the metric; the paper's columns are filled only for box AP.
 
     Returns:
-        Header and lines: a row of the paper each, then runs of other configs. A ``*`` marks numbers that are not
-        those of the full schedule.
+        Header and lines: one per row of the paper, then one for other configs. A ``*`` marks numbers that are
+        not of the full schedule.
 
     Source: Table 11; detectron2's MODEL_ZOO.md.
     """
@@ -78,13 +78,13 @@ def tabulate(runs: Sequence[DetectorRun], metric: str = METRIC) -> tuple[list[st
 
 
 def remarks(runs: Sequence[DetectorRun]) -> list[str]:
-    """List what a reader must know about single runs.
+    """Return remarks that qualify the numbers of individual runs.
 
-    Source: for beta, detectron2's commit that changed RetinaNet's loss after the paper's baseline.
+    Source: for beta, the detectron2 commit that changed RetinaNet's loss after the paper's baseline.
     """
     notes = [f"* {run.folder}: {run.remark}" for run in runs if run.remark]
     notes += [
-        f"{run.folder}: SMOOTH_L1_LOSS_BETA {run.settings.beta}, that of the paper's baseline; today's zoo has 0.0"
+        f"{run.folder}: SMOOTH_L1_LOSS_BETA {run.settings.beta}, as in the paper's baseline; today's zoo uses 0.0"
         for run in runs
         if run.settings.beta
     ]

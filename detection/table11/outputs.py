@@ -1,4 +1,4 @@
-"""What one OUTPUT_DIR of train_net.py says: row, arm, metric, and whether it counts."""
+"""Reads an OUTPUT_DIR of train_net.py: row, arm, metric, and whether the run counts."""
 
 import contextlib
 import json
@@ -18,16 +18,16 @@ METRIC = "bbox/AP"
 
 @dataclass(frozen=True)
 class DetectorRun:
-    """What one OUTPUT_DIR says.
+    """Result of one OUTPUT_DIR.
 
     Attributes:
-        folder: its name.
-        row: short name, or "other".
-        arm: plain, CutMix, KeepCutMix, ...
-        value: the metric; NaN when nothing was detected.
-        iteration: of the evaluation.
-        settings: of its config.
-        gpus: on which detection.run ran it; 0 is unknown.
+        folder: name of the folder.
+        row: short name of the row, or "other".
+        arm: name of the backbone: plain, CutMix, KeepCutMix, ...
+        value: value of the metric; NaN if nothing was detected.
+        iteration: iteration of the evaluation.
+        settings: settings in its config.
+        gpus: number of GPUs that detection.run used; 0 if unknown.
     """
 
     folder: str
@@ -40,7 +40,7 @@ class DetectorRun:
 
     @property
     def expected(self) -> int:
-        """Iterations to the end; 0 where Detectron2 scaled them to a number of GPUs that nobody noted."""
+        """Iterations of the whole run; 0 if Detectron2 scaled them to an unknown number of GPUs."""
         reference = self.settings.gpus
         if not reference:
             return self.settings.iterations
@@ -48,11 +48,11 @@ class DetectorRun:
 
     @property
     def remark(self) -> str:
-        """Why the number is not one of Table 11; "" when it is."""
+        """Reason why the number is not comparable with Table 11; "" if it is."""
         if math.isnan(self.value):
             return "no detections (AP is NaN)"
         if self.settings.gpus and not self.gpus:
-            return "the schedule was scaled to the number of GPUs, which is not known: has the run ended?"
+            return "the schedule was scaled to a number of GPUs that is not known: the run may be unfinished"
         if self.iteration < self.expected - 1:
             return f"unfinished: iteration {self.iteration} of {self.expected}"
         images = self.settings.iterations * self.settings.batch
@@ -67,23 +67,23 @@ def read_run(text: str, metric: str = METRIC) -> DetectorRun:
     """Read one OUTPUT_DIR.
 
     Args:
-        text: the folder, or arm=folder.
+        text: folder, or arm=folder.
         metric: column of metrics.json.
 
     Raises:
-        UserError: not an OUTPUT_DIR of train_net.py, not evaluated yet, or no such metric.
+        UserError: the folder is not an OUTPUT_DIR of train_net.py, or has no evaluation or no such metric.
 
-    Source: detectron2/utils/events.py: one JSON object a line, in which NaN is allowed.
+    Source: detectron2/utils/events.py: one JSON object per line, which may contain NaN.
     """
     arm, folder = split_arm(text)
     rows = read_metrics(folder)
     evaluated = [row for row in rows if METRIC in row]
     if not evaluated:
-        raise UserError(f"{folder}/metrics.json has no evaluation: has the run reached its end?")
+        raise UserError(f"{folder}/metrics.json has no evaluation: wait until the run is finished")
     last = evaluated[-1]
     if metric not in last:
         columns = ", ".join(key for key in last if key.startswith("bbox/") and "-" not in key)
-        raise UserError(f"metric: no {metric!r} in {folder}/metrics.json, but {columns}")
+        raise UserError(f"metric: {metric!r} is not in {folder}/metrics.json: choose from {columns}")
     config, note = folder / "config.yaml", read_note(folder)
     settings = settings_of(read_config(config)) if config.is_file() else Settings()
     value = last[metric]
@@ -99,16 +99,16 @@ def read_run(text: str, metric: str = METRIC) -> DetectorRun:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read train_net.py's metrics.json; a last line cut short by a crash is left out.
+    """Read metrics.json of train_net.py; a last line truncated by a crash is ignored.
 
     Raises:
-        UserError: no such file, or no JSON in it.
+        UserError: the file is missing, or a line is not a JSON object.
 
     Source: see :func:`read_run`.
     """
     path = folder / "metrics.json"
     if not path.is_file():
-        raise UserError(f"no {path}: give an OUTPUT_DIR of train_net.py")
+        raise UserError(f"{path} not found: give an OUTPUT_DIR of train_net.py")
     lines = [line for line in path.read_text().splitlines() if line.strip()]
     rows = []
     for number, line in enumerate(lines, 1):
@@ -116,7 +116,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             if number < len(lines):
-                raise UserError(f"{path}, line {number}: {error}") from error
+                raise UserError(f"{path}, line {number}: not valid JSON: {error}") from error
             continue
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not a JSON object: {line[:40]}")
@@ -125,18 +125,18 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def _arm_of(note: dict[str, Any], weights: str) -> str:
-    """Ask detection.run's note, then the weights that the config names."""
+    """Return the arm in detection.run's note or, without one, of the weights that the config names."""
     if note.get("arm"):
         return str(note["arm"])
     path = Path(weights)
     augment = ""
     if path.suffix in (".pth", ".pkl") and path.is_file():
-        with contextlib.suppress(UserError):  # of another kind: its name must do
+        with contextlib.suppress(UserError):  # not a Detectron2 file: fall back to its name
             augment = str(read(path)[1].get("augment", ""))
     return augment or path.stem or "random"
 
 
 def split_arm(text: str) -> tuple[str, Path]:
-    """Part arm=folder; a folder's own name may hold a "=" too."""
+    """Split arm=folder; the name of the folder may contain "=" too."""
     arm, equals, rest = text.partition("=")
     return ("", Path(text)) if Path(text).is_dir() or not equals else (arm, Path(rest))

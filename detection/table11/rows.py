@@ -8,18 +8,18 @@ from detection.rows import RowsOptions
 from engine.errors import UserError, nearest
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-SCHEDULE, BATCH = 270_000, 16  # iterations of every row, the zoo's 3x, and images in each
+SCHEDULE, BATCH = 270_000, 16  # iterations of every row (the zoo's 3x schedule), and images per iteration
 
 
 class Row(NamedTuple):
     """One row of Table 11.
 
     Attributes:
-        title: as in the paper.
-        config: name of the YAML file, without suffix.
-        depth: of the ResNet.
-        paper: box AP of Detectron2's own backbone in the paper.
-        zoo: the same in today's model zoo.
+        title: title in the paper.
+        config: name of the YAML file, without the suffix.
+        depth: depth of the ResNet.
+        paper: box AP of Detectron2's own backbone, as in the paper.
+        zoo: box AP of the same detector in today's model zoo.
         keep: box AP of the paper's KeepCutMix backbone.
     """
 
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The YAML file."""
+        """Path of the YAML file."""
         return CONFIGS / f"{self.config}.yaml"
 
 
@@ -45,7 +45,7 @@ ROWS: dict[str, Row] = {
     "retinanet_r101": Row("RetinaNet R101-FPN", "retinanet_R_101_FPN_3x", 101, 39.9, 40.4, 41.2),
 }
 
-# Small images, few proposals, two iterations: shows on a CPU that everything fits together. The AP means nothing.
+# Small images, few proposals and two iterations: a test of the whole pipeline on a CPU. The AP is meaningless.
 QUICK: dict[str, Any] = {
     "MODEL.DEVICE": "cpu",
     "SOLVER.IMS_PER_BATCH": 2,
@@ -69,35 +69,35 @@ QUICK: dict[str, Any] = {
 
 
 def quick_options() -> list[str]:
-    """Give the quick overrides as ``train_net.py`` takes them: KEY VALUE KEY VALUE.
+    """Return the quick overrides in the format of ``train_net.py``: KEY VALUE KEY VALUE.
 
-    Source: the sizes are ours.
+    Source: sizes chosen for this package.
     """
     return [word for key, value in QUICK.items() for word in (key, str(value).replace(" ", ""))]
 
 
 def find_row(name: str) -> Row:
-    """Look a row up.
+    """Look up a row.
 
     Args:
-        name: its short name or that of its config.
+        name: short name of the row, or name of its config.
 
     Raises:
-        UserError: no such row; says the nearest.
+        UserError: there is no such row; the message suggests the nearest one.
 
     Source: Table 11.
     """
     by_config = {row.config: row for row in ROWS.values()}
     if name in ROWS or name in by_config:
         return ROWS.get(name) or by_config[name]
-    raise UserError(f"row: no row {name!r}{nearest(name, ROWS)}: one of {', '.join(ROWS)}")
+    raise UserError(f"row: unknown row {name!r}{nearest(name, ROWS)}: choose from {', '.join(ROWS)}")
 
 
 def list_rows(options: RowsOptions) -> None:
-    """Print one line a row; copy the files where asked.
+    """Print one line per row, and copy the config files if requested.
 
     Raises:
-        UserError: a file of that name with another content is there.
+        UserError: a file of the same name but with different content exists.
 
     Source: Table 11; detectron2's MODEL_ZOO.md.
     """
@@ -114,5 +114,5 @@ def _copy(folder: Path) -> None:
     for row in ROWS.values():
         target = folder / row.path.name
         if target.exists() and target.read_bytes() != row.path.read_bytes():
-            raise UserError(f"copy: {target} is there and differs from ours: move it away, or name another folder")
+            raise UserError(f"copy: {target} exists with different content: move it, or give another folder")
         shutil.copyfile(row.path, target)

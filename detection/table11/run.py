@@ -1,4 +1,4 @@
-"""From a backbone to its row of Table 11, with Detectron2's own train_net.py."""
+"""Trains a row of Table 11 on a backbone, with Detectron2's own train_net.py."""
 
 import os
 import subprocess
@@ -25,16 +25,16 @@ RESUME, WEIGHTS = "--resume", "backbone.pth"
 
 
 def run(options: RunOptions) -> int:
-    """Convert, check, train, and print the row; the work of ``python -m detection.run``.
+    """Convert, check, train, and print the row, for ``python -m detection.run``.
 
     Args:
-        options: of the command; its KEY VALUE overrides win over everything.
+        options: options of the command; its KEY VALUE overrides take precedence.
 
     Returns:
-        0; 1 when the verification or the check found something wrong; the exit code of train_net.py otherwise.
+        0; 1 if the verification or the check found a problem; otherwise, the exit code of train_net.py.
 
     Raises:
-        UserError: neither row nor config file, no data, or a backbone that does not convert.
+        UserError: the row, the config file or the data are missing, or the backbone cannot be converted.
     """
     check_overrides(options.overrides)
     options = replace(options, output=get_option(options.overrides, "OUTPUT_DIR") or options.output)
@@ -57,12 +57,12 @@ def run(options: RunOptions) -> int:
 
 
 def train_command(options: RunOptions, yaml_file: Path, weights: Path) -> list[str]:
-    """Write the command of train_net.py.
+    """Return the command that runs train_net.py.
 
     Args:
-        options: of the command; the overrides come last, so that they win.
-        yaml_file: the detector's config.
-        weights: the converted backbone.
+        options: options of the command; the overrides come last, so that they take precedence.
+        yaml_file: config of the detector.
+        weights: converted backbone.
 
     Source: detectron2/engine/defaults.py.
     """
@@ -88,28 +88,28 @@ def _config_file(options: RunOptions) -> Path:
     if not path.is_file():
         raise UserError(f"config_file: {path} not found")
     if path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"config_file: {path.name} is not a YAML file; lazyconfig_train_net.py runs LazyConfigs")
+        raise UserError(f"config_file: {path.name} is not a YAML file; lazyconfig_train_net.py takes LazyConfigs")
     return path.resolve()
 
 
 def _continues(options: RunOptions, folder: Path) -> bool:
-    """Whether the run in the folder goes on; never train over another run, never resume nothing."""
+    """Return whether to continue the run in the folder; never overwrite a run or resume a missing one."""
     begun = (folder / "last_checkpoint").is_file()
     if (options.resume or options.eval_only) and not begun:
         raise UserError(f"nothing to resume: {folder} holds no checkpoint of train_net.py")
     if begun and not (options.resume or options.eval_only):
-        raise UserError(f"{folder} already holds a run: --resume continues it, or give another --output")
+        raise UserError(f"{folder} already holds a run: continue it with --resume, or give another --output")
     return begun
 
 
 def _check_same(options: RunOptions, folder: Path) -> None:
-    """Refuse to continue a run under the name of another backbone or row."""
+    """Check that a run is not continued with another backbone or row."""
     note = read_note(folder)
     if not note or not (folder / WEIGHTS).is_file():
-        raise UserError(f"{folder} was not begun by detection.run: continue it with train_net.py --resume")
+        raise UserError(f"{folder} was not started by detection.run: continue it with train_net.py --resume")
     if _origin(Path(options.backbone)) != note["origin"]:
         raise UserError(
-            f"{folder} was trained from another backbone than {options.backbone}: give another --output"
+            f"{folder} was trained from a backbone other than {options.backbone}: give another --output"
         )
     row = options.row or Path(options.config_file).name
     if row != note["row"]:
@@ -117,7 +117,7 @@ def _check_same(options: RunOptions, folder: Path) -> None:
 
 
 def _origin(backbone: Path) -> str:
-    """SHA-256 of the checkpoint that a backbone comes from: what a converted file recorded, or the file's own."""
+    """Return the SHA-256 of a backbone's source: as recorded in a converted file, or of the file itself."""
     source = find(backbone)
     recorded = read(source)[1].get("source_sha256") if _is_converted(source) else None
     return str(recorded or digest(source))
@@ -128,7 +128,7 @@ def _check_gpus(options: RunOptions) -> None:
         return
     if not torch.cuda.is_available():
         raise UserError(
-            "num_gpus: there is no GPU here: --quick tries the chain on the CPU, --num-gpus 0 trains on it"
+            "num_gpus: no GPU is available: use --quick for a test on the CPU, or --num-gpus 0 to train on it"
         )
     scaled = get_option(options.overrides, "SOLVER.REFERENCE_WORLD_SIZE") or get_option(
         options.overrides, "SOLVER.IMS_PER_BATCH"
@@ -136,8 +136,8 @@ def _check_gpus(options: RunOptions) -> None:
     gpus = options.num_gpus * options.num_machines
     if options.row and gpus != 8 and not scaled:
         print(
-            f"remark: 16 images a step on {gpus} GPUs; SOLVER.REFERENCE_WORLD_SIZE 8 would scale batch, learning "
-            "rate and schedule from the row's 8 GPUs to yours"
+            f"remark: 16 images per step on {gpus} GPUs; add SOLVER.REFERENCE_WORLD_SIZE 8 to scale batch, "
+            "learning rate and schedule from the row's 8 GPUs to this number"
         )
 
 
@@ -145,13 +145,13 @@ def _environment(options: RunOptions) -> dict[str, str]:
     root = options.data or os.environ.get("DETECTRON2_DATASETS", "datasets")
     if not (Path(root) / "coco" / "annotations").is_dir():
         raise UserError(
-            f"data: no {root}/coco/annotations: give the folder that holds coco/ (DETECTRON2_DATASETS)"
+            f"data: {root}/coco/annotations not found: give the folder that holds coco/ (DETECTRON2_DATASETS)"
         )
     return {**os.environ, "DETECTRON2_DATASETS": str(Path(root).resolve())}
 
 
 def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
-    """Convert, verify, check; only what passed takes its place in the folder."""
+    """Convert, verify and check; the weights enter the folder only if they pass."""
     hidden = folder / f".{os.getpid()}.{WEIGHTS}"
     try:
         code = _convert(options, hidden) or check(yaml_file, hidden, options.overrides).show()
@@ -164,7 +164,7 @@ def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
 
 
 def _convert(options: RunOptions, weights: Path) -> int:
-    """Convert and verify; take a file that is converted already as it is."""
+    """Convert and verify a backbone; copy an already converted file unchanged."""
     source = find(Path(options.backbone))
     if _is_converted(source):
         tensors, provenance = read(source)
@@ -185,7 +185,7 @@ def _is_converted(path: Path) -> bool:
 
 
 def _write_note(options: RunOptions, folder: Path, weights: Path) -> None:
-    """Leave a note for detection.collect, and for resuming."""
+    """Write a note for detection.collect and for resuming."""
     provenance = read(weights)[1]
     write_note(
         folder,

@@ -1,4 +1,4 @@
-"""The note that detection.run leaves in an OUTPUT_DIR: which backbone, which row, how many GPUs."""
+"""The note that detection.run writes to an OUTPUT_DIR: backbone, row, and number of GPUs."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,14 @@ def write_note(folder: Path, note: dict[str, Any]) -> None:
     """Write the note.
 
     Args:
-        folder: OUTPUT_DIR.
-        note: plain values.
+        folder: OUTPUT_DIR of train_net.py.
+        note: plain values to write.
     """
     write_json(note, folder / RUN_NOTE)
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """Read what detection.run noted in an OUTPUT_DIR; {} where it noted nothing.
+    """Read the note of detection.run in an OUTPUT_DIR; {} if there is none.
 
     Raises:
         UserError: the note is damaged.

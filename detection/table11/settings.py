@@ -1,4 +1,4 @@
-"""What the config.yaml of an OUTPUT_DIR says: which row, how long, from what; YAML configs and LazyConfigs."""
+"""Reads row, schedule and weights from the config.yaml of an OUTPUT_DIR; YAML configs and LazyConfigs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,19 +9,19 @@ import yaml
 from detection.table11.rows import ROWS
 from engine.errors import UserError
 
-OTHER = "other"  # runs of configs that are not a row
+OTHER = "other"  # for configs that are not a row of Table 11
 
 
 class Settings(NamedTuple):
     """How a detector was trained.
 
     Attributes:
-        row: short name of Table 11's row, or "other".
-        iterations: of the config.
-        batch: images per step of the config.
-        gpus: for which iterations and batch are meant, where Detectron2 scales them to those at hand; else 0.
+        row: short name of the row of Table 11, or "other".
+        iterations: number of iterations in the config.
+        batch: images per step in the config.
+        gpus: number of GPUs that iterations and batch refer to, if Detectron2 scales them; 0 if it does not.
         beta: RetinaNet's SMOOTH_L1_LOSS_BETA, or None.
-        weights: from which it started.
+        weights: initial weights.
     """
 
     row: str = OTHER
@@ -33,16 +33,16 @@ class Settings(NamedTuple):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a config.yaml; Python objects in a LazyConfig's dump are left out.
+    """Read a config.yaml; Python objects in a LazyConfig's dump become None.
 
     Raises:
-        UserError: no such file, not valid YAML, or not a config of Detectron2.
+        UserError: the file is missing, is not valid YAML, or is not a config of Detectron2.
 
-    Source: detectron2/engine/defaults.py writes it.
+    Source: detectron2/engine/defaults.py, which writes the file.
     """
 
     class Loader(yaml.SafeLoader):
-        """Knows no Python objects."""
+        """Reads Python objects as None."""
 
     Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: None)  # type: ignore
     try:
@@ -55,13 +55,13 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def settings_of(cfg: Mapping[str, Any]) -> Settings:
-    """Describe a training.
+    """Extract the settings of a run.
 
     Args:
         cfg: from :func:`read_config`.
 
     Returns:
-        The settings; row "other" for what is not in Table 11.
+        The settings; the row is "other" if the config is not in Table 11.
 
     Source: detectron2/config/defaults.py; detectron2/configs/common.
     """
@@ -91,7 +91,7 @@ def _of_lazy(cfg: Mapping[str, Any]) -> Settings:
     kind = "retinanet" if retina else "fpn" if bottom_up else "c4"
     resnet = bottom_up or model["backbone"]
     return Settings(
-        row=_row(kind, resnet.get("stages", {}).get("depth")),  # a TimmBackbone has none, and is not a row
+        row=_row(kind, resnet.get("stages", {}).get("depth")),  # a TimmBackbone has no depth and is not a row
         iterations=int(train["max_iter"]),
         batch=int(cfg["dataloader"]["train"]["total_batch_size"]),
         beta=float(model.get("smooth_l1_beta", 0.0)) if retina else None,
@@ -104,14 +104,14 @@ def _row(kind: str, depth: Any) -> str:
 
 
 def input_of(cfg: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Read how a detector's backbone sees images and where it strides.
+    """Read a detector's image format and the location of its backbone's strides.
 
     Args:
         cfg: from :func:`read_config`.
-        path: of it, for the message.
+        path: path of the config, for the message.
 
     Returns:
-        format, mean and std (of values in [0, 1]), stride_in_1x1.
+        format, mean and std (for values in [0, 1]), and stride_in_1x1.
 
     Raises:
         UserError: a key is missing, or the ResNet has dilated or deformable convolutions.
@@ -131,9 +131,9 @@ def input_of(cfg: Mapping[str, Any], path: Path) -> dict[str, Any]:
             stride, odd = resnet["stages"]["stride_in_1x1"], False
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} lacks {error}: not the config.yaml of a detector with Detectron2's ResNet"
+            f"{path} lacks {error}, so it is not the config of a detector with Detectron2's ResNet"
         ) from error
     if odd:
-        raise UserError(f"{path}: dilated or deformable convolutions, which timm's ResNet does not have")
+        raise UserError(f"{path} has dilated or deformable convolutions, unlike timm's ResNet")
     scaled = {"mean": [round(v / 255, 7) for v in mean], "std": [round(v / 255, 7) for v in std]}
     return {"format": order, "stride_in_1x1": stride, **scaled}

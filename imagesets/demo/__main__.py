@@ -1,4 +1,4 @@
-"""Make the generated demo set, and print where it is."""
+"""Generate the demo set and print its location."""
 
 import sys
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Images of one digit each, in ImageFolder layout, with masks in the twin folder ``masks/``."""
+"""Images of one digit each, in ImageFolder layout, with masks in the parallel folder ``masks/``."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from imagesets.demo.paint import Paint, colour, put, stroke, write
 
 
 class Look(NamedTuple):
-    """How hard the images are.
+    """The appearance of the images, which sets their difficulty.
 
     Attributes:
-        side: of the image, pixels.
-        sizes: smallest and largest side of the digit.
+        side: side length of the image, pixels.
+        sizes: smallest and largest side length of the digit, pixels.
         angle: largest rotation, degrees.
         bright: white digits on dark backgrounds instead of any colour on any background.
     """
@@ -26,7 +26,7 @@ class Look(NamedTuple):
 
 COLOURFUL = Look(64, (40, 60), 15.0, bright=False)
 BRIGHT = Look(32, (24, 31), 8.0, bright=True)
-"""Four examples of a class are enough to begin with: for learning from few labels."""
+"""Easy enough to learn from few labels: four examples of a class are enough to start with."""
 
 
 def make(root: Path, paint: Paint, seed: int, counts: dict[str, int], look: Look = COLOURFUL) -> None:

@@ -1,7 +1,7 @@
 """Scenes of one to four digits in the layout that ``DETECTRON2_DATASETS`` expects of COCO.
 
-The unmodified train_net.py knows COCO's 80 categories only and insists on their ids and names, so digit d carries
-those of COCO's d-th category; ``info.digits`` in the annotation files lists the ten ids.
+The unmodified train_net.py accepts only COCO's 80 categories, with their ids and names, so digit d has those of
+COCO's d-th category; ``info.digits`` in the annotation files lists the ten ids.
 """
 
 import json

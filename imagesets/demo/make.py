@@ -1,4 +1,4 @@
-"""Makes the demo set, or finds it."""
+"""Finds the demo set, or makes it."""
 
 import json
 import os
@@ -16,24 +16,24 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def default_root() -> Path:
-    """Give the folder the demo set is kept in: ``$KEEPAUGMENT_DEMO``, else ``.demo/data`` of the checkout."""
+    """Return the folder of the demo set: ``$KEEPAUGMENT_DEMO``, or else ``.demo/data`` in the checkout."""
     return Path(os.environ.get("KEEPAUGMENT_DEMO") or _REPOSITORY / ".demo" / "data")
 
 
 def ensure(root: Path | None = None, *, seed: int | None = None, small: bool | None = None) -> Path:
-    """Return the demo set, making it when it is not there yet (about 15 s, 20 MB).
+    """Return the folder of the demo set, which is made if it does not exist yet (about 15 s, 20 MB).
 
     Args:
-        root: folder to hold it; None: :func:`default_root`.
-        seed: the same seed gives the same bytes with the same versions of Pillow and NumPy. None: whatever
-            is there, else 0.
-        small: a tenth of the images, for tests. None: whatever is there, else False.
+        root: folder to hold it; None means :func:`default_root`.
+        seed: the same seed gives the same bytes with the same versions of Pillow and NumPy. None accepts
+            an existing set of any seed, and otherwise means 0.
+        small: a tenth of the images, for tests. None accepts an existing set, and otherwise means False.
 
     Returns:
         The folder, with ``classification/``, ``few_labels/``, ``detection/`` and ``reid/``.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds something other than the demo set.
 
     Source: scikit-learn's digits (UCI optical recognition of handwritten digits) and sample images.
     """
@@ -68,5 +68,5 @@ def _make(root: Path, seed: int, small: bool) -> None:
 
 
 def run(options: DemoOptions) -> None:
-    """Make the demo set and print where it is; the work of ``python -m imagesets.demo``."""
+    """Make the demo set and print its location; called by ``python -m imagesets.demo``."""
     print(ensure(Path(options.folder) if options.folder else None))

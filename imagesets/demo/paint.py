@@ -1,4 +1,4 @@
-"""Digits, photographs and how one is painted on the other. Images: float32 H x W x 3 in [0, 255]."""
+"""Digits, photographs, and how to paint one on the other. Images are float32 H x W x 3 in [0, 255]."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ Array = NDArray[Any]
 
 
 class Paint:
-    """The sources: 1,797 digits of 8 x 8 px and two photographs of 427 x 640 px.
+    """The source images: 1,797 digits of 8 x 8 px and two photographs of 427 x 640 px.
 
     Source: sklearn.datasets.load_digits, load_sample_images.
     """
@@ -31,7 +31,7 @@ class Paint:
         return picture
 
     def background(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """Crop a photograph at a random place and scale, and dim its contrast."""
+        """Crop a photograph at a random place and scale, and reduce its contrast."""
         photo = self.photos[rng.integers(len(self.photos))]
         zoom = rng.uniform(1.0, 2.5)
         h, w = min(int(height * zoom), photo.shape[0]), min(int(width * zoom), photo.shape[1])
@@ -60,14 +60,14 @@ def colour(rng: np.random.Generator) -> Array:
 
 
 def put(image: Array, mask: Array, alpha: Array, top: int, left: int, tint: Array) -> Array:
-    """Paint a stroke on an image and its mask, both changed in place; return the box actually covered.
+    """Paint a stroke on an image and its mask, both changed in place; return the box that it covers.
 
     Args:
         image: float32 H x W x 3.
         mask: uint8 H x W, 255 on the object.
-        alpha: opacity of the stroke; may reach over the border.
-        top: row of its first line.
-        left: column of its first column.
+        alpha: opacity of the stroke; may extend beyond the border.
+        top: row of its top edge.
+        left: column of its left edge.
         tint: colour (3,), or one per pixel.
 
     Returns:

@@ -1,6 +1,6 @@
 """Identities seen by four cameras, in the layout and with the file names of Market-1501.
 
-An identity is one writer's digit with its own two colours; a camera is a light, a blur and a view.
+An identity is one writer's digit in two colours of its own; a camera has its own light, blur and view.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ FOLDERS = ("bounding_box_train", "query", "bounding_box_test")
 
 
 def make(root: Path, paint: Paint, seed: int, *, train: int, test: int) -> None:
-    """Write the three Market-1501 folders and ``masks/``; ids 2, 4, ... train and 3, 5, ... test.
+    """Write the three Market-1501 folders and ``masks/``; ids 2, 4, ... are for training, 3, 5, ... for testing.
 
-    Test: one query and three gallery images per identity and camera, distractors (id 0000) of other
-    identities, junk (id -1) of badly placed boxes.
+    The test set has one query and three gallery images per identity and camera, distractors (id 0000) of other
+    identities, and junk (id -1) from badly placed boxes.
 
     Source: the demo set's own design; names of Market-1501's readme.
     """
@@ -46,7 +46,7 @@ def make(root: Path, paint: Paint, seed: int, *, train: int, test: int) -> None:
 
 
 class _Person:
-    """One writer's digit, upper and lower colour, height."""
+    """One writer's digit with an upper and a lower colour and a size."""
 
     def __init__(self, rng: np.random.Generator, paint: Paint) -> None:
         self.digit: Array = paint.digits[rng.integers(len(paint.digits))]

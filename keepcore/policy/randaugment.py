@@ -11,6 +11,7 @@ from keepcore.draws import BatchShard
 from keepcore.policy.colour import COLOURS, erase_squares
 from keepcore.policy.spaces import SPACES, Op, Space
 from keepcore.policy.warp import MATRICES, warp
+from keepcore.precision import without_autocast
 
 MEAN_COLOUR = (125, 123, 114)  # fills what a geometric operation uncovers
 
@@ -133,7 +134,11 @@ class RandAugment:
         return PolicyDraws(torch.where(fires_NB, op_NB, len(ops)), magnitude_NB, centre_NB2)
 
     def apply(self, images_BCHW: Tensor, draws: PolicyDraws) -> Tensor:
-        """Apply a draw: deterministic."""
+        """Apply a draw: deterministic, and in full precision under autocast too."""
+        with without_autocast(images_BCHW):
+            return self._apply(images_BCHW, draws)
+
+    def _apply(self, images_BCHW: Tensor, draws: PolicyDraws) -> Tensor:
         for op_B, magnitude_B, centre_B2 in zip(*draws, strict=True):
             order_B = op_B.argsort(stable=True)
             device = images_BCHW.device

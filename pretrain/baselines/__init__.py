@@ -1,1 +1,1 @@
-"""The methods KeepAugment is compared with, where no library has them right. Each is one file."""
+"""Methods that KeepAugment is compared with and that no library implements correctly, one per file."""

@@ -1,4 +1,4 @@
-"""DropBlock on the last two stages, with the keep probability falling over the training."""
+"""DropBlock on the last two stages, with a keep probability that falls during training."""
 
 from collections.abc import Callable
 
@@ -8,21 +8,21 @@ from torchvision.ops import drop_block2d
 
 
 def attach_dropblock(model: nn.Module, rate: float, block_size: int, progress: Callable[[], float]) -> None:
-    """Let DropBlock act on the last two stages of a timm ResNet in training mode.
+    """Apply DropBlock to the last two stages of a timm ResNet in training mode.
 
-    It follows every BatchNorm and acts on the shortcuts too. The weights' names do not change, and evaluation,
-    saliency and export see the plain network.
+    It follows every BatchNorm and is applied to the shortcuts too. The names of the weights do not change, and
+    evaluation, saliency and export use the plain network.
 
     Args:
         model: a timm ResNet with bottleneck blocks.
-        rate: share of the features dropped at the end of the training; it rises linearly from 0.
-        block_size: side of a dropped block, feature pixels; odd, and smaller where the features are.
-        progress: share of the training done.
+        rate: fraction of the features dropped at the end of training, in [0, 1); it rises linearly from 0.
+        block_size: side of a dropped block, in feature pixels; made odd, and reduced for smaller feature maps.
+        progress: returns the fraction of training done, in [0, 1].
 
     Raises:
-        ValueError: another kind of network, or a rate outside [0, 1).
+        ValueError: the network is not a bottleneck ResNet, or the rate is outside [0, 1).
 
-    Source: Ghiasi et al., NeurIPS 2018; tensorflow/tpu resnet_model.py (where it stands); kernel of torchvision.
+    Source: Ghiasi et al., NeurIPS 2018; tensorflow/tpu resnet_model.py (placement); torchvision (kernel).
     """
     if not 0.0 <= rate < 1.0:
         raise ValueError(f"model.drop_block must be in [0, 1), got {rate}")

@@ -1,4 +1,4 @@
-"""AlexNet's PCA colour noise, per image, on normalised batches."""
+"""AlexNet's PCA colour noise for each image of a normalised batch."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ EIGENVECTORS_33 = (
 
 
 def lighting_shift(count: int, strength: float, std: Sequence[float], generator: torch.Generator) -> Tensor:
-    """Draw the colour that is added to each normalised image.
+    """Draw the colour shift to add to each normalised image.
 
     Args:
-        count: B.
+        count: number of images, B.
         strength: standard deviation of the coefficients; 0.1 in the ImageNet recipes.
-        std: of the normalisation, per channel, of values in [0, 1].
-        generator: on the CPU.
+        std: the normalisation's standard deviation per channel, for values in [0, 1].
+        generator: random generator on the CPU.
 
     Returns:
         shift_B311, float32, on the CPU.

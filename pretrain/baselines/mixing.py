@@ -1,6 +1,6 @@
-"""What a baseline does to a batch: Mixup, Manifold Mixup, GridMask, Attentive CutMix.
+"""Baselines that change a batch: Mixup, Manifold Mixup, GridMask and Attentive CutMix.
 
-Shape legend: B images, K classes, G cells of a grid along one side.
+Shape legend: B images, K classes, G grid cells along one side.
 """
 
 from collections.abc import Callable
@@ -18,15 +18,15 @@ from pretrain.config import Baseline
 
 
 class Batch(NamedTuple):
-    """What a baseline sees.
+    """Input of a baseline.
 
     Attributes:
         model: the network in training.
         images_BCHW: normalised floats.
         labels_B: int64.
-        num_classes: K.
-        progress: share of the training done, in [0, 1].
-        generator: on the CPU.
+        num_classes: number of classes, K.
+        progress: fraction of training done, in [0, 1].
+        generator: random generator on the CPU.
     """
 
     model: nn.Module
@@ -38,12 +38,12 @@ class Batch(NamedTuple):
 
 
 class Mixed(NamedTuple):
-    """What a baseline makes of it.
+    """Output of a baseline.
 
     Attributes:
-        images_BCHW: to train on.
+        images_BCHW: images to train on.
         target: labels_B or soft target_BK.
-        during: surrounds the network's forward pass.
+        during: context manager for the network's forward pass.
     """
 
     images_BCHW: Tensor
@@ -55,27 +55,27 @@ Mixer = Callable[[Batch], Mixed]
 
 
 def mixup(alpha: float, layers: tuple[str, ...] = ("",)) -> Mixer:
-    """Mix images, or the output of a hidden layer, with those of other images; one weight per batch.
+    """Mix each image, or the output of a hidden layer, with that of another image; one weight per batch.
 
     Args:
-        alpha: of Beta(alpha, alpha), > 0.
-        layers: one of them is drawn for each batch; ``""`` is the image (plain Mixup), else a module's name.
+        alpha: parameter of Beta(alpha, alpha), > 0.
+        layers: module names, one of which is drawn for each batch; ``""`` is the image itself (plain Mixup).
 
     Returns:
         The mixer.
 
     Raises:
-        ValueError: alpha is not positive, or the network has no such module (in the first step).
+        ValueError: alpha is not positive, or (at the first step) the network has no such module.
 
     Source: Zhang et al., ICLR 2018; Verma et al., ICML 2019 (Manifold Mixup).
-    Differs from the paper: the loss is cross-entropy with soft labels; Manifold Mixup's code has a binary one.
+    Differs from the paper: the loss is cross-entropy with soft labels; Manifold Mixup's code uses a binary one.
     """
     if not alpha > 0:
         raise ValueError(f"baseline.alpha must be positive, got {alpha}")
 
     def mix(batch: Batch) -> Mixed:
         images_BCHW, device = batch.images_BCHW, batch.images_BCHW.device
-        lam = symmetric_beta(alpha, 1, batch.generator).item()  # on the CPU: no waiting
+        lam = symmetric_beta(alpha, 1, batch.generator).item()  # on the CPU, so no synchronisation
         partner_B = torch.randperm(len(images_BCHW), generator=batch.generator).to(device, non_blocking=True)
         layer = layers[int(torch.randint(len(layers), (), generator=batch.generator))]
         own_BK = F.one_hot(batch.labels_B, batch.num_classes).float()
@@ -92,7 +92,7 @@ def mixup(alpha: float, layers: tuple[str, ...] = ("",)) -> Mixer:
 
 
 class _Blended:
-    """Blend a module's output inside the block, in training mode only."""
+    """Blends a module's output within a ``with`` block."""
 
     def __init__(self, module: nn.Module, blend: Callable[[Tensor], Tensor]) -> None:
         self.module, self.blend = module, blend
@@ -111,35 +111,35 @@ def _submodule(model: nn.Module, name: str) -> nn.Module:
     except AttributeError:
         tops = ", ".join(child for child, _ in inner.named_children())
         raise ValueError(
-            f"baseline.layers: no module {name!r} in {type(inner).__name__}; it has: {tops}"
+            f"baseline.layers: no module named {name!r} in {type(inner).__name__}; its top level has: {tops}"
         ) from None
 
 
 def gridmask(
     smallest: int, largest: int, keep: float, max_prob: float, ramp: float, max_angle: float = 360.0
 ) -> Mixer:
-    """Remove the squares of a rotated grid; each image has its own grid.
+    """Remove the squares of a rotated grid, drawn separately for each image.
 
     Args:
-        smallest: least period of the grid, pixels.
-        largest: the period is below this, pixels.
-        keep: the kept bars' width relative to the period.
-        max_prob: chance per image at the end of the ramp.
-        ramp: share of the training over which the chance rises from 0.
-        max_angle: the rotation is below this, degrees.
+        smallest: smallest period of the grid, in pixels.
+        largest: upper limit of the period (excluded), in pixels.
+        keep: width of the kept bars relative to the period, in (0, 1).
+        max_prob: probability per image at the end of the ramp.
+        ramp: fraction of training over which the probability rises from 0.
+        max_angle: upper limit of the rotation (excluded), in degrees.
 
     Returns:
         The mixer; removed pixels are 0, the dataset mean.
 
     Raises:
-        ValueError: a range that is empty or out of bounds.
+        ValueError: a range is empty or out of bounds.
 
     Source: Chen et al., 2020; dvlab-research/GridMask (mode 1).
     """
     if not 0 < smallest < largest or not 0.0 < keep < 1.0 or not 0.0 <= max_prob <= 1.0:
         raise ValueError(
             f"baseline: GridMask needs 0 < grid[0] < grid[1], keep in (0, 1) and prob in [0, 1], got "
-            f"{(smallest, largest)}, {keep}, {max_prob}"
+            f"grid {(smallest, largest)}, keep {keep} and prob {max_prob}"
         )
 
     def mask(batch: Batch) -> Mixed:
@@ -159,20 +159,20 @@ def gridmask(
 def grid_bars(
     period_B: Tensor, keep: float, angle_B: Tensor, offset_2B: Tensor, height: int, width: int
 ) -> Tensor:
-    """Say which pixels lie on the bars of a rotated grid.
+    """Return a mask of the pixels on the bars of a rotated grid.
 
     Args:
-        period_B: pixels.
-        keep: bar width relative to the period, rounded to pixels.
-        angle_B: radians.
-        offset_2B: shift of both bar directions, pixels.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        period_B: period of each grid, in pixels.
+        keep: bar width relative to the period; the width is rounded to whole pixels.
+        angle_B: rotation of each grid, in radians.
+        offset_2B: shift along both bar directions, in pixels.
+        height: height of the image, in pixels.
+        width: width of the image, in pixels.
 
     Returns:
         bool mask_BHW.
 
-    Source: dvlab-research/GridMask imagenet_grid/utils/grid.py, read for the definition.
+    Source: dvlab-research/GridMask imagenet_grid/utils/grid.py (definition only).
     """
     rows_H = torch.arange(height) - (height - 1) / 2
     columns_W = torch.arange(width) - (width - 1) / 2
@@ -190,18 +190,18 @@ def attentive_cutmix(grid: int, cells: int, attention: nn.Module | None = None) 
     """Paste the grid cells to which the partner's features respond most.
 
     Args:
-        grid: G, cells along each side.
-        cells: how many of the G x G are pasted; the partner's label has the weight cells / G^2.
-        attention: network that looks at the partners; None: the one in training, in evaluation mode.
+        grid: number of cells along each side, G.
+        cells: number of the G x G cells to paste; the partner's label gets the weight cells / G^2.
+        attention: network that scores the partners; None uses the one in training, in evaluation mode.
 
     Returns:
         The mixer.
 
     Raises:
-        ValueError: more cells than there are, or a network without ``forward_features``.
+        ValueError: ``cells`` is out of range, or the network has no ``forward_features``.
 
     Source: Walawalkar et al., ICASSP 2020.
-    Differs from the paper: KeepAugment does not say which network attends; the original has a pretrained one.
+    Differs from the paper: KeepAugment does not name the attention network; the original uses a pretrained one.
     """
     if not 0 < cells < grid * grid:
         raise ValueError(f"baseline.cells must be between 1 and {grid * grid - 1}, got {cells}")
@@ -232,19 +232,19 @@ def _forward_features(network: nn.Module) -> Callable[[Tensor], Tensor]:
     inner = without_early_head(network)
     features: Callable[[Tensor], Tensor] | None = getattr(inner, "forward_features", None)
     if features is None:
-        raise ValueError(f"baseline: {type(inner).__name__} has no forward_features to attend with")
+        raise ValueError(f"baseline: {type(inner).__name__} has no forward_features, which attentive_cutmix needs")
     return features
 
 
 def build_mixer(
     config: Baseline, attention: nn.Module | None = None, model: nn.Module | None = None
 ) -> Mixer | None:
-    """Build the baseline of a config; None for ``none``.
+    """Build the baseline of a config; return None for ``none``.
 
     Args:
-        config: plain values.
-        attention: network of Attentive CutMix, where it is not the one in training.
-        model: the network in training, to check that the baseline can work with it.
+        config: the baseline's options.
+        attention: network of Attentive CutMix, if it is not the one in training.
+        model: the network in training; if given, its compatibility with the baseline is checked.
 
     Raises:
         ValueError: an unknown name, a value out of range, or a network that lacks what the baseline needs.

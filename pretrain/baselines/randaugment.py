@@ -1,4 +1,4 @@
-"""RandAugment on the magnitude scales of the published implementations that disagree on what "M = 24" means."""
+"""RandAugment on the magnitude scales of published implementations, which disagree on the meaning of "M = 24"."""
 
 import math
 import random
@@ -25,8 +25,8 @@ class Range:
     Attributes:
         low: magnitude at level 0.
         high: magnitude at ``full``.
-        full: the level that reaches ``high``; larger levels extrapolate.
-        signed: mirror the magnitude at random.
+        full: level at which the magnitude is ``high``; higher levels extrapolate.
+        signed: negate the magnitude with probability 1/2.
     """
 
     low: float
@@ -64,33 +64,33 @@ def _ranges(full: float) -> dict[str, Range]:
 
 
 RANGES: dict[str, dict[str, Range]] = {"ildoonet": _ranges(30.0), "tpu10": _ranges(10.0)}
-"""Scale -> operation -> range: what 16 operations do at a level. Posterize and Solarize grow *weaker* with it."""
+"""Scale -> operation -> range of its magnitude. Posterize and Solarize become *weaker* as the level rises."""
 
 
 def rand_augment(scale: str, num_ops: int, level: int) -> Callable[[Any], Any]:
-    """Make RandAugment: N random operations, all at the same level.
+    """Build RandAugment: N random operations, all at the same level.
 
     Args:
-        scale: ``tv31`` (torchvision, levels 0-30), ``ildoonet`` (0-30), ``tpu10`` (0-10, larger ones
-            extrapolate) or ``timm`` (0-10, larger ones count as 10, each operation with probability 1/2).
-        num_ops: N.
-        level: M, on that scale.
+        scale: ``tv31`` (torchvision, levels 0-30), ``ildoonet`` (0-30), ``tpu10`` (0-10, extrapolated beyond) or
+            ``timm`` (0-10, capped at 10; each operation is applied with probability 1/2).
+        num_ops: number of operations, N.
+        level: magnitude M on that scale.
 
     Returns:
-        PIL image -> PIL image; draws from torch's global generator.
+        A transform PIL image -> PIL image that draws from torch's global generator.
 
     Raises:
-        ValueError: unknown scale, or a level that it does not have.
+        ValueError: the scale is unknown, or the level is outside it.
 
     Source: Cubuk et al., 2020; torchvision v2 (tv31), ildoonet/pytorch-randaugment, tensorflow/tpu (tpu10), timm.
-    Differs from the paper: it does not say which scale its magnitudes are on; tv31 is the one on which the
-    severity rises up to its M = 24.
+    Differs from the paper: it does not state the scale of its magnitudes; tv31 is the one on which severity keeps
+    rising up to its M = 24.
     """
     if num_ops < 0:
         raise ValueError(f"policy.num_ops must not be negative, got {num_ops}")
     if scale == "tv31":
         if not 0 <= level < TORCHVISION_BINS:
-            raise ValueError(f"policy.magnitude must be in 0-30 on the scale tv31, got {level}")
+            raise ValueError(f"policy.magnitude must be in 0-30 on the tv31 scale, got {level}")
         return v2.RandAugment(num_ops, level, num_magnitude_bins=TORCHVISION_BINS, fill=list(MEAN_COLOUR))
     if level < 0:
         raise ValueError(f"policy.magnitude must not be negative, got {level}")
@@ -102,7 +102,7 @@ def rand_augment(scale: str, num_ops: int, level: int) -> Callable[[Any], Any]:
 
 
 class Operations:
-    """Apply N operations drawn with replacement.
+    """Applies N operations, drawn with replacement.
 
     Source: Cubuk et al., 2020.
     """
@@ -121,7 +121,7 @@ class Operations:
 
 
 class Reseeded:
-    """Let a transform that draws from Python's and NumPy's global generators follow torch's."""
+    """Seeds Python's and NumPy's global generators from torch's before it calls a transform that uses them."""
 
     def __init__(self, transform: Callable[[Any], Any]) -> None:
         self.transform = transform
@@ -138,15 +138,15 @@ def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Im
     """Apply one operation of :data:`RANGES`.
 
     Args:
-        name: of the operation.
-        image: RGB.
+        name: name of the operation.
+        image: RGB image.
         magnitude: degrees (Rotate), slope (Shear), pixels (Translate, CutoutAbs), bits (Posterize), threshold
             (Solarize), offset (SolarizeAdd) or factor (Color, Contrast, Brightness, Sharpness).
 
     Returns:
         A new image of the same size.
 
-    Source: ildoonet/pytorch-randaugment augmentations.py, read for the definitions; kernels of torchvision.
+    Source: ildoonet/pytorch-randaugment augmentations.py (definitions only); torchvision (kernels).
     """
     fill = list(MEAN_COLOUR)
     operations: dict[str, Callable[[], Image.Image]] = {
@@ -184,7 +184,7 @@ def _solarize_add(offset: float) -> Sequence[int]:
 
 
 def _cut_square(image: Image.Image, side: float) -> Image.Image:
-    """Fill a square around a random point, clipped at the border."""
+    """Fill a square around a random point, clipped at the image border."""
     half = int(side) / 2
     x, y = torch.rand(()).item() * image.width, torch.rand(()).item() * image.height
     left, top = int(max(0, x - half)), int(max(0, y - half))

@@ -29,9 +29,7 @@ def expand_queries(
     Source: Chum et al., ICCV 2007; Radenovic et al., TPAMI 2019 (alpha).
     """
     if not 1 <= count <= len(gallery_GD) or alpha < 0:
-        raise ValueError(
-            f"query expansion needs 1 to {len(gallery_GD)} neighbours and alpha >= 0, got {count} and {alpha}"
-        )
+        raise ValueError(f"expand must be in [1, {len(gallery_GD)}] and alpha >= 0, got {count} and {alpha}")
     query_QD, gallery_GD = F.normalize(query_QD), F.normalize(gallery_GD)
     expanded = []
     for some_CD in query_QD.split(chunk):

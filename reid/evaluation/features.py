@@ -70,9 +70,7 @@ def make_features(
         _floats(features, name, remarks) for features, name in zip((query, gallery), _PARTS, strict=True)
     )
     if query_QD.shape[1] != gallery_GD.shape[1]:
-        raise UserError(
-            f"query features have {query_QD.shape[1]} columns but gallery features have {gallery_GD.shape[1]}"
-        )
+        raise UserError(f"query features have {query_QD.shape[1]} columns, gallery features {gallery_GD.shape[1]}")
     if (query_cams is None) != (gallery_cams is None):
         raise UserError("cameras must be given for both query and gallery, or for neither")
     has_cameras = query_cams is not None
@@ -185,13 +183,11 @@ def warnings(features: Features) -> list[str]:
         remarks.append(f"{len(absent)} query identities are not in the gallery, e.g. {absent[0]}")
     cams = np.union1d(labels.query_cams, labels.gallery_cams)
     if not features.has_cameras:
-        remarks.append("no cameras: gallery images of the query's identity count whichever camera took them")
+        remarks.append("no cameras: gallery images from the query's own camera count too")
     elif len(cams) == 1:
-        remarks.append("all images are from one camera: no query has a positive from another camera")
+        remarks.append("all images are from one camera: no query has a positive from another")
     if (labels.gallery_ids == -1).any():
-        remarks.append(
-            f"{int((labels.gallery_ids == -1).sum())} gallery images have the id -1 (junk): remove them"
-        )
+        remarks.append(f"{int((labels.gallery_ids == -1).sum())} gallery images have id -1 (junk): remove them")
     for name, part_ND in zip(_PARTS, (features.query_QD, features.gallery_GD), strict=True):
         if len(part_ND) > 1 and bool((part_ND == part_ND[:1]).all()):
             remarks.append(f"all {name} features are the same: the network ignores its input")
@@ -200,7 +196,7 @@ def warnings(features: Features) -> list[str]:
     double = duplicate_features(features.query_QD, features.gallery_GD)
     if double and not any("the same: the network" in remark for remark in remarks):
         remarks.append(
-            f"{len(double)} query features also occur in the gallery, bit for bit (query {double[0][0]} is gallery "
+            f"{len(double)} query features are also in the gallery, bit for bit (query {double[0][0]} is gallery "
             f"{double[0][1]}): check whether they are the same photograph"
         )
     return remarks

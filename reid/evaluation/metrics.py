@@ -39,9 +39,7 @@ def per_query(ranks: Ranks) -> PerQuery:
     starts_Q, counts_Q, nth_N = _places(ranks)
     valid = counts_Q > 0
     if not valid.any():
-        raise ValueError(
-            "no query has a positive in the gallery (same identity, another camera): check identities and cameras"
-        )
+        raise ValueError("no query has a positive in the gallery (same identity, another camera)")
     rank_N = ranks.rank_N.astype(np.float64)
     before_N = np.where(rank_N > 1, (nth_N - 1) / np.maximum(rank_N - 1, 1), 1.0)
 

@@ -138,9 +138,7 @@ def suspicious(numbers: dict[str, float], queries: int) -> list[str]:
             "wrong: check the gallery for junk images and for queries under another camera"
         )
     if numbers["rank1"] == 100 and queries > 20:
-        remarks.append(
-            "rank-1 is 100: check whether query images are in the gallery and whether all cameras are the same"
-        )
+        remarks.append("rank-1 is 100: check that no query image is in the gallery, and check the cameras")
     left = queries - int(numbers["valid_queries"])
     if left:
         remarks.append(

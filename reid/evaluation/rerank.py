@@ -1,7 +1,7 @@
 """Exact k-reciprocal re-ranking without N x N matrices.
 
-The published code holds four dense N x N arrays (9 GB at Market's size). Here the neighbours are found from tiles
-of the distance matrix, each computed once for its rows and columns; sets are sorted pair keys; the encoding is sparse.
+The published code holds four dense N x N arrays (9 GB at Market's size). Here tiles of the distance matrix,
+each computed once for its rows and columns, give the neighbours; sets are sorted pair keys; encodings are sparse.
 Shape legend: Q queries, G gallery, N = Q + G, D features, K neighbours, P pairs.
 """
 
@@ -72,14 +72,12 @@ def rerank(
         ValueError: k1 or k2 is out of range for the number of images, or weight is outside [0, 1].
 
     Source: Zhong et al., CVPR 2017; zhunzhong07/person-re-ranking (same definition, no shared code). Equally
-        near neighbours are ordered by index.
+        distant neighbours are ordered by index.
     """
     features_ND = torch.cat([query_QD, gallery_GD])
     queries, images = len(query_QD), len(features_ND)
     if not 1 <= k2 <= k1 + 1 <= images:
-        raise ValueError(
-            f"re-ranking {images} images needs 1 <= k2 <= k1 + 1 <= {images}, got k1 {k1} and k2 {k2}"
-        )
+        raise ValueError(f"re-ranking needs 1 <= k2 <= k1 + 1 <= {images} images, got k1 {k1} and k2 {k2}")
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight must be in [0, 1], got {weight}")
     tell = progress or (lambda share: None)
@@ -96,7 +94,7 @@ def nearest(
 ) -> tuple[Floats, Neighbours]:
     """Find the exact k nearest neighbours of all images, and the query-gallery distances.
 
-    Each tile of the symmetric distance matrix is computed once and used for both its rows and its columns. Only its
+    Each tile of the symmetric distance matrix is computed once and used for both its rows and columns. Only its
     entries nearer than the k-th neighbour so far are considered.
 
     Args:
@@ -104,7 +102,7 @@ def nearest(
         k: number of neighbours, including the image itself.
         queries: Q; the first Q rows are queries.
         tell: called with the completed share, in [0, 1].
-        tile: rows and columns of a tile.
+        tile: number of rows and columns of a tile.
 
     Returns:
         original_QG, squared distances divided by the largest one of the query; and the neighbours.

@@ -41,9 +41,9 @@ class Verification:
         """Compute the verification metrics.
 
         Returns:
-            ``tpr_at_fpr_0.001`` (percent) and its threshold ``threshold_at_fpr_0.001`` (smallest similarity of a
-            "same" decision), omitted if no threshold reaches that rate; ``eer`` (percent), at which equal shares of
-            both kinds of pairs are misclassified, and ``threshold_eer``.
+            ``tpr_at_fpr_0.001`` (percent) and its threshold ``threshold_at_fpr_0.001`` (smallest similarity
+            accepted as "same"), omitted if no threshold reaches that rate; ``eer`` (percent), at which equal
+            shares of both kinds of pairs are misclassified, and ``threshold_eer``.
         """
         same, other = (
             np.cumsum(counts[::-1])[::-1] for counts in (self.same_B, self.other_B)

@@ -97,7 +97,7 @@ def test_what_is_dumped_is_read_back():
         (["--augment.op", "cutmx"], "got 'cutmx'.*did you mean 'cutmix'"),
         (["--optim.milestones", "3,4"], "optim.milestones must be a list, e.g"),
         (["7"], "unexpected argument '7'"),
-        (["--config", "mein"], "no recipe 'mein'.*did you mean 'mine'"),
+        (["--config", "mein"], "recipe 'mein' not found.*did you mean 'mine'"),
     ],
 )
 def test_mistakes_are_told_in_one_line(argv, message, tmp_path):

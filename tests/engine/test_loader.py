@@ -46,5 +46,5 @@ def test_processes_share_the_batches_of_one():
 def test_errors():
     with pytest.raises(UserError, match="larger than the set"):
         shuffled(3, 4, 0)
-    with pytest.raises(UserError, match="divide"):
+    with pytest.raises(UserError, match="cannot be split evenly"):
         shuffled(30, 4, 0, processes=3)

@@ -54,10 +54,10 @@ def test_listing_shows_every_cell_on_a_line_of_its_own(capsys, tmp_path):
     ("argv", "message"),
     [
         ([], "choose one"),
-        (["--table", "12"], "there are"),
+        (["--table", "12"], "choose from"),
         (["--table", "2", "--cell", "cutout-l17"], "did you mean 'cutout-l1"),
         (["--table", "2", "--seeds", "x"], "seeds must look like"),
-        (["--table", "2"], "give the folder of the data"),
+        (["--table", "2"], "pass the data folder with --root"),
     ],
 )
 def test_mistakes(argv, message, capsys, tmp_path):
@@ -100,7 +100,7 @@ def test_runs_what_is_missing_and_nothing_twice(class_folders, tmp_path, capfd):
     assert "running" not in said.err
     assert "plain" in said.out
     assert reproduce.main([*argv, "--options", "--device cpu --optim.lr 0.3"]) == 2
-    assert "was run with other options (optim.lr 0.1 instead of 0.3)" in capfd.readouterr().err
+    assert "was run with different options (optim.lr 0.1 instead of 0.3)" in capfd.readouterr().err
 
 
 def test_means_and_spreads():

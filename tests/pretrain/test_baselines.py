@@ -100,7 +100,7 @@ def test_manifold_mixup_mixes_a_hidden_layer_and_leaves_no_hook(batch, tiny_net)
     weights = mixed.target[:, :4]
     assert torch.allclose(seen[0], torch.einsum("bk,kchw->bchw", weights, plain), atol=1e-5)
     assert torch.allclose(seen[1], plain, atol=1e-6)
-    with pytest.raises(ValueError, match="no module 'layer9'.*layer1"):
+    with pytest.raises(ValueError, match="no module named 'layer9'.*layer1"):
         build_mixer(Baseline(name="manifold_mixup", layers=("layer9",)))(batch)
 
 

@@ -118,7 +118,7 @@ def test_a_failed_resume_changes_nothing(tmp_path, class_folders, capsys):
     assert train.main([*argv, "--max_steps", "2"]) == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert train.main([*argv, "--resume", "--model.name", "cifar_resnet18"]) == 2
-    assert "is of another architecture" in capsys.readouterr().err
+    assert "has weights of a different architecture" in capsys.readouterr().err
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
     assert before == after
 
@@ -133,7 +133,7 @@ def test_pictures_of_a_run(tmp_path, class_folders, capsys):
     assert (tmp_path / "a.png").stat().st_size > 1000
     assert train.main([*argv, "--output", str(tmp_path / "plain")]) == 0
     assert pictures.main([str(tmp_path / "plain"), str(tmp_path / "b.png")]) == 2
-    assert "cuts nothing" in capsys.readouterr().err
+    assert "cuts no regions" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys
         (["--sync_bn"], "on GPUs only"),
         (["--baseline.name", "mixpu"], "baseline.name must be one of"),
         (["--policy.name", "randaugment", "--policy.scale", "tv32"], "policy.scale must be one of"),
-        (["--policy.name", "augmix", "--policy.on", "device"], "device has randaugment on the scale tv31"),
+        (["--policy.name", "augmix", "--policy.on", "device"], "device supports only randaugment with scale tv31"),
         (["--policy.name", "randaugment", "--policy.on", "gpu"], "policy.on must be one of workers, device"),
         (["--model.drop_block", "0.1"], "drop_block needs"),
         (["--data.resident", "yes"], "not in memory"),

@@ -39,7 +39,7 @@ def test_wrong_layouts(tmp_path, class_folders):
     for part, name in (("train", "cat"), ("val", "dog")):
         (tmp_path / part / name).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / part / name / "a.png")
-    with pytest.raises(UserError, match="only one part has: cat, dog"):
+    with pytest.raises(UserError, match="only one of its parts has: cat, dog"):
         open_source(Data(dataset="folder", root=str(tmp_path)))
 
 

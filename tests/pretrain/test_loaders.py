@@ -149,7 +149,7 @@ def test_webdataset_shards(shards, tmp_path, capsys):
     argv = ["--data.dataset", "wds/", "--data.root", str(shards), "--data.batch_size", "8", "--data.workers", "1"]
     argv += ["--device", "cpu", "--model.name", "wrn_10_1", "--epochs", "2", "--data.image_size", "16"]
     assert train.main([*argv, "--output", str(tmp_path / "run")]) == 2
-    assert "add --data.num_classes" in capsys.readouterr().err
+    assert "set --data.num_classes" in capsys.readouterr().err
     assert train.main([*argv, "--data.num_classes", "10", "--output", str(tmp_path / "run")]) == 0
     last = rows(tmp_path / "run")[-1]
     assert last["step"] == 10
@@ -161,5 +161,5 @@ def test_webdataset_shards(shards, tmp_path, capsys):
 def test_a_batch_that_does_not_fit_the_stream(shards):
     data = Data(dataset="wds/", root=str(shards), num_classes=10, batch_size=100, workers=1)
     source = open_source(data, 1)
-    with pytest.raises(UserError, match="lower the batch"):
+    with pytest.raises(UserError, match="lower data.batch_size"):
         build_loader(Config(data=data), source.train, torch.device("cpu"), 0, 1)

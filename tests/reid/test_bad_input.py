@@ -139,8 +139,8 @@ def test_files_that_are_no_npz(tmp_path, capsys):
         (["--k1", "0"], "k1 must be at least 1"),
         (["--rerank_weight", "2"], "rerank_weight must be in [0, 1]"),
         (["--batch_size", "0"], "batch_size must be at least 1"),
-        (["--flip", "true"], "flip: has no effect together with --features"),
-        (["--root", "x"], "root: has no effect"),
+        (["--flip", "true"], "flip has no effect with --features: remove it"),
+        (["--root", "x"], "root has no effect"),
         (["--picture", "x.xyz"], "must end in .png"),
         (["--json_file", "/dev/null"], "not a regular file"),
         (["--json_file", "/proc/nowhere/x.json"], "cannot write"),
@@ -252,7 +252,7 @@ def test_tables(tmp_path):
     (tmp_path / "bom.csv").write_text("\ufeffpart,path,person\n" + rows, encoding="utf-8")
     assert len(csv_file(tmp_path / "bom.csv").query) == 2
     (tmp_path / "more.csv").write_text("part,path,person\n" + rows + "query,a.jpg,1,surplus\n")
-    with pytest.raises(UserError, match="line 8: has not as many fields"):
+    with pytest.raises(UserError, match="line 8: the number of fields differs"):
         csv_file(tmp_path / "more.csv")
     (tmp_path / "latin.csv").write_bytes(b"part,path,person\nquery,caf\xe9.jpg,1\n")
     with pytest.raises(UserError, match=r"latin\.csv cannot be read as UTF-8"):

@@ -69,9 +69,9 @@ def test_a_pretrained_backbone_is_taken_over(demo, tmp_path):
     [
         (["--augment.op", "cutmix"], "augment.op must be none, erasing or cutout"),
         (["--augment.head", "early"], "augment.head must be full"),
-        (["--data.identities", "50"], "identities"),
+        (["--data.identities", "50"], "data.identities must be in [1, "),
         (["--model.name", "resnet5O"], "did you mean"),
-        (["--data.dataset", "market1501", "--data.root", "/nowhere"], "no folder"),
+        (["--data.dataset", "market1501", "--data.root", "/nowhere"], "/bounding_box_train not found"),
     ],
 )
 def test_mistakes(argv, message, demo, tmp_path, capsys):
@@ -136,7 +136,7 @@ def test_evaluation_mistakes(run, tmp_path, capsys):
         (["--features", str(npz), "--metric", "l2"], "one of cosine, euclidean"),
         (["--features", str(npz), "--rerank", "--k1", "9999"], "k1 9999"),
         ([str(run), *CPU, "--multi_query"], "no gt_bbox"),
-        ([str(run), "--dataset", "market1501", "--root", str(tmp_path)], "no folder"),
+        ([str(run), "--dataset", "market1501", "--root", str(tmp_path)], "bounding_box_train not found"),
     ):
         assert evaluate.main(argv) == 2
         error = capsys.readouterr().err

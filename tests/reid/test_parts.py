@@ -161,5 +161,5 @@ def test_weights_of_all_kinds(tmp_path):
     for weights, message in (("bad.safetensors", "not a safetensors file"), ("none.pth", "none.pth not found")):
         with pytest.raises(UserError, match=message):
             build_model(Config(model=Model(name="resnet18", weights=str(tmp_path / weights))), 5)
-    with pytest.raises(UserError, match="another architecture"):
+    with pytest.raises(UserError, match="different architecture"):
         build_model(Config(model=Model(name="resnet34", weights=str(tmp_path / "run"))), 5)

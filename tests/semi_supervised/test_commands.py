@@ -119,9 +119,9 @@ def test_listing_shows_table_9(capsys, tmp_path):
     [
         (["--loss.threshold", "1.2"], "loss.threshold must be in [0, 1]"),
         (["--loss.temperature", "0"], "loss.temperature must be positive"),
-        (["--data.labels", "7"], "data.labels: 7 labels do not divide among 10 classes"),
+        (["--data.labels", "7"], "data.labels must be a positive multiple of the 10 classes, got 7"),
         (["--data.labels", "50"], "class 0 has 4 images, but 5 are needed"),
-        (["--data.unlabelled_batch", "500"], "500 is more than the 40 unlabelled images"),
+        (["--data.unlabelled_batch", "500"], "500 exceeds the 40 unlabelled images"),
         (["--data.steps_per_epoch", "0"], "data.steps_per_epoch must be in [1,"),
         (["--data.image_size", "-1"], "data.image_size must be in [4, 4096], got -1"),
         (["--data.image_size", "100000"], "data.image_size must be in"),
@@ -205,9 +205,9 @@ def test_resuming_something_else_is_refused(class_folders, tmp_path, capsys):
     assert run("demo_uda_keeprandaugment", class_folders, output, *cut) == 0
     before = (output / "config.yaml").read_text(), (output / "metrics.jsonl").read_text()
     wrong = {
-        "has other labelled images": ["--data.labels", "10", "--max_steps", "4"],
-        "is at step 2, but the run would end at 1": ["--max_steps", "1"],
-        "is of another optimizer": ["--optim.name", "adamw", "--max_steps", "4"],
+        "has different labelled images": ["--data.labels", "10", "--max_steps", "4"],
+        "is at step 2, but the run ends at step 1": ["--max_steps", "1"],
+        "was written with a different optimizer": ["--optim.name", "adamw", "--max_steps", "4"],
     }
     for message, options in wrong.items():
         capsys.readouterr()
@@ -226,7 +226,7 @@ def test_evaluating_on_other_classes_is_refused(class_folders, tmp_path, capsys)
         (other / part / "0").rename(other / part / "zero")
     capsys.readouterr()
     assert evaluate.main([str(tmp_path / "run"), "--root", str(other), "--device", "cpu"]) == 2
-    assert "has other classes than" in capsys.readouterr().err
+    assert "has different classes from" in capsys.readouterr().err
 
 
 def test_labels_alone_do_not_look_at_the_unlabelled_images(class_folders, tmp_path):

@@ -44,20 +44,20 @@ def test_index_lists_of_others(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "1 2 x", "not hold a list of indices"),
-        ("a.json", '{"x": 1}', "not hold a list of indices"),
-        ("a.npy", "nothing", "not hold a list of indices"),
+        ("a.txt", "1 2 x", "must contain a list of indices"),
+        ("a.json", '{"x": 1}', "must contain a list of indices"),
+        ("a.npy", "nothing", "must contain a list of indices"),
         ("a.txt", "", "at least one"),
-        ("a.txt", "1.5", "whole numbers"),
+        ("a.txt", "1.5", "only integers"),
         ("a.txt", "0 1 2 3 4 5 6 7 8 9 50000", "index 50000 is outside the 50000"),
         ("a.txt", "-1 0", "index -1 is outside"),
-        ("a.txt", "0 1 1", "index 1 is there twice"),
+        ("a.txt", "0 1 1", "index 1 is a duplicate"),
         ("a.txt", "0 1 2", "class 3 has no labelled image"),
-        ("a.txt", "inf", "not hold a list of indices"),
-        ("a.json", "[1e400]", "not hold a list of indices"),
-        ("a.json", "[" * 200_000, "not hold a list of indices"),
-        ("a.npy", "", "not hold a list of indices"),
-        ("a.npy", "PK", "not hold a list of indices"),
+        ("a.txt", "inf", "must contain a list of indices"),
+        ("a.json", "[1e400]", "must contain a list of indices"),
+        ("a.json", "[" * 200_000, "must contain a list of indices"),
+        ("a.npy", "", "must contain a list of indices"),
+        ("a.npy", "PK", "must contain a list of indices"),
     ],
 )
 def test_damaged_index_lists(name, content, message, tmp_path):
@@ -180,8 +180,8 @@ def test_the_split_follows_the_runs_seed_unless_told_otherwise(class_folders):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"unlabelled_root": "/nowhere"}, "no folder /nowhere"),
-        ({"unlabelled_batch": 41}, "41 is more than the 40 unlabelled images"),
+        ({"unlabelled_root": "/nowhere"}, "folder /nowhere not found"),
+        ({"unlabelled_batch": 41}, "41 exceeds the 40 unlabelled images"),
         ({"dataset": "cifar11"}, r"data\.dataset must be one of"),
         ({"label_file": "/nowhere.txt"}, "nowhere.txt not found"),
     ],
@@ -194,5 +194,5 @@ def test_mistakes(change, message, class_folders):
 
 def test_an_empty_unlabelled_folder(class_folders, tmp_path):
     data = Data("folder", str(class_folders), labels=10, unlabelled_root=str(tmp_path))
-    with pytest.raises(UserError, match="no image"):
+    with pytest.raises(UserError, match="contains no images"):
         open_parts(data, 0)

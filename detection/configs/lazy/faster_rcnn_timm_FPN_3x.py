@@ -2,10 +2,10 @@
 
     python lazyconfig_train_net.py --config-file faster_rcnn_timm_FPN_3x.py model.backbone.bottom_up.checkpoint=RUN
 
-and ``model.backbone.bottom_up.name=convnext_tiny`` for another network.
+Add ``model.backbone.bottom_up.name=convnext_tiny`` to use another network.
 
 The schedule and SGD are those of the ResNet rows. ConvNeXt and strongly regularised ResNets are usually fine-tuned
-with AdamW and a smaller learning rate: take optimizer from detectron2/configs/common/optim.py for that.
+with AdamW and a smaller learning rate; for these, take AdamW from detectron2/configs/common/optim.py.
 """
 
 from detection.detectors.lazy import timm_fpn

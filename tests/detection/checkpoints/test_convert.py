@@ -281,9 +281,9 @@ def test_nothing_there(tmp_path):
         ("resnet50d", "deep stem.*TimmBackbone"),
         ("resnet50s", "deep stem"),
         ("resnetrs50", "deep stem"),
-        ("resnetaa50", "very tensors of resnet50 but averages"),
-        ("resnetblur50", "very tensors of resnet50 but blurs"),
-        ("resnetblur18", "very tensors of resnet18 but blurs"),
+        ("resnetaa50", "same tensors as resnet50 but averages"),
+        ("resnetblur50", "same tensors as resnet50 but blurs"),
+        ("resnetblur18", "same tensors as resnet18 but blurs"),
         ("seresnet50", "squeeze-and-excitation"),
         ("ecaresnet50t", "deep stem"),
         ("resnet26", "no equivalent"),
@@ -321,8 +321,8 @@ def test_every_refusal_of_a_network_has_its_own_sentence(state):
         (split, "split BatchNorm"),
         (caffe2, "Caffe2"),
         (truncated, "no layer4.*truncated"),
-        (converted, "already is a Detectron2"),
-        (prefixed(converted, "backbone.bottom_up."), "already is a Detectron2"),
+        (converted, "is already a Detectron2"),
+        (prefixed(converted, "backbone.bottom_up."), "is already a Detectron2"),
     ):
         with pytest.raises(UserError, match=message) as raised:
             choose_arch(sd, "", "")
@@ -358,7 +358,7 @@ def test_damaged_weights(state):
         ({"layer1.0.conv1.weight": torch.ones(64, 64, 3, 3).to_sparse()}, "sparse"),
         ({"layer1.0.conv1.weight": torch.ones(64, 64, 3, 3, device="meta")}, "meta"),
         ({"layer1.0.extra": torch.ones(1)}, "1 unknown"),
-        ({"layer1.0.conv1.weight": torch.ones(64, 32, 3, 3)}, "1 of another shape"),
+        ({"layer1.0.conv1.weight": torch.ones(64, 32, 3, 3)}, "1 of the wrong shape"),
         ({"layer1.0.downsample.0.weight": torch.ones(64, 64, 1, 1)}, "1 unexpected"),
     ):
         with pytest.raises(UserError, match=message):

@@ -97,7 +97,7 @@ def test_what_cannot_go_back(backbones, tmp_path, capsys):
     torch.save({"model": built.model.state_dict()}, tmp_path / "model.pth")
     out = str(tmp_path / "out.pth")
     for config, message in (
-        (None, "give config.yaml"),
+        (None, "give the config.yaml"),
         ("A: 1", "not a config.yaml of"),
         ("MODEL: {}", "lacks"),
         (built.cfg.dump(), "strides"),
@@ -119,7 +119,7 @@ def test_what_cannot_go_back(backbones, tmp_path, capsys):
         **torch.load(backbones[50], weights_only=True)["model"],
         "res3.0.conv2_offset.weight": torch.ones(1),
     }
-    with pytest.raises(UserError, match="conv2_offset.weight has no place"):
+    with pytest.raises(UserError, match="conv2_offset.weight has no counterpart"):
         backbone(deformable)
     with pytest.raises(UserError, match="not a ResNet"):
         backbone({"a": torch.ones(1)})

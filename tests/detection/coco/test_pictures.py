@@ -66,4 +66,4 @@ def test_the_command(demo, tmp_path, monkeypatch, capsys):
     assert command.main([str(runs[0]), "--data", str(root), "--out", str(tmp_path / "s.txt")]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 6
-    assert "no predictions" in errors[0]
+    assert "coco_instances_results.json not found" in errors[0]

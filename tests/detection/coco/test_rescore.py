@@ -104,8 +104,8 @@ def test_mistakes(annotations, tmp_path, monkeypatch, capsys):
         return bad(content)
 
     for argv, message in (
-        ([found, annotations], "predictions on another set"),
-        ([torn, annotations], "cut short"),
+        ([found, annotations], "predictions are for a different data set"),
+        ([torn, annotations], "is truncated"),
         ([other, annotations], "not a list of COCO predictions"),
         (
             [bad([{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1], "score": 1}]), annotations],
@@ -120,9 +120,9 @@ def test_mistakes(annotations, tmp_path, monkeypatch, capsys):
         ([bad([5]), annotations], "not a COCO prediction"),
         ([good, lacking("area")], "lack id, bbox, area or iscrowd"),
         ([good, lacking("bbox")], "lack id, bbox, area or iscrowd"),
-        ([good, lacking(None)], "annotates nothing"),
+        ([good, lacking(None)], "has no annotated objects"),
         ([tmp_path, annotations], "--eval-only"),
-        ([found, torn], "cut short"),
+        ([found, torn], "is truncated"),
         ([found, annotations, "--engine", "fast"], "got 'fast'"),
     ):
         assert command.main([str(word) for word in argv]) == 2

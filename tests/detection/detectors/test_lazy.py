@@ -104,7 +104,7 @@ def test_mistakes(tmp_path):
         TimmBackbone("resnet18d", checkpoint=str(tmp_path / "r18.pth"))
     with pytest.raises(UserError, match="does not fill the network.*layer3"):
         TimmBackbone("resnet18d", checkpoint=str(tmp_path / "cut.pth"))
-    with pytest.raises(UserError, match="another shape"):
+    with pytest.raises(UserError, match="differ in shape"):
         TimmBackbone("wide_resnet50_2", checkpoint=str(saved(tmp_path, "resnet50")))
     with pytest.raises(UserError, match=r"pixel_mean is \[103.53"):
         TimmBackbone("resnet18d", pixel_mean=[103.53, 116.28, 123.675])
@@ -121,7 +121,7 @@ def test_mistakes(tmp_path):
 def test_weights_of_another_network_are_told(tmp_path):
     """A deeper network fills every tensor; a twin has the very same ones."""
     for name, deeper in (("resnet18", "resnet34"), ("resnet18d", "resnet34d")):
-        with pytest.raises(UserError, match="of a larger network.*layer"):
+        with pytest.raises(UserError, match="belongs to a larger network.*layer"):
             TimmBackbone(name, checkpoint=str(saved(tmp_path, deeper)))
     torch.save({"arch": "resnetblur18", "state_dict": lively("resnet18").state_dict()}, tmp_path / "twin.pth")
     with pytest.raises(UserError, match="holds a resnetblur18, not a resnet18"):

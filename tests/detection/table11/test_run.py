@@ -71,7 +71,7 @@ def test_resuming_goes_on_where_it_was(six, sources, demo, tmp_path):
     before = (folder / "backbone.pth").stat().st_mtime_ns
     base = ["-m", "detection.run", "--backbone", sources[50], "--row", "fpn_r50", "--output", folder, "--quick"]
     base += ["--data", demo / "detection"]
-    assert "--resume continues it" in command(*base, code=2)
+    assert "continue it with --resume" in command(*base, code=2)
     said = command(*base, "--resume", "SOLVER.MAX_ITER", "3")
     assert "Starting training from iteration 2" in said
     assert (folder / "backbone.pth").stat().st_mtime_ns == before
@@ -80,13 +80,13 @@ def test_resuming_goes_on_where_it_was(six, sources, demo, tmp_path):
     assert "copypaste: Task: bbox" in said
     # another backbone, or another row, would put a wrong name on the old detector
     other = [word if word != sources[50] else sources[18] for word in base]
-    assert "trained from another backbone" in command(*other, "--eval-only", code=2)
+    assert "trained from a backbone other than" in command(*other, "--eval-only", code=2)
     other = [word if word != "fpn_r50" else "c4_r50" for word in base]
     assert "trained with fpn_r50, not with c4_r50" in command(*other, "--resume", code=2)
     assert (folder / "backbone.pth").stat().st_mtime_ns == before
     note = json.loads((folder / "keepaugment.json").read_text())
     (folder / "keepaugment.json").unlink()
-    assert "not begun by detection.run" in command(*base, "--resume", code=2)
+    assert "not started by detection.run" in command(*base, "--resume", code=2)
     (folder / "keepaugment.json").write_text(json.dumps(note))
 
 
@@ -173,7 +173,7 @@ def test_mistakes(demo, sources, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out" / "keepaugment.json").exists()
     if not torch.cuda.is_available():
         assert chain.main([*good, "--row", "fpn_r50", *data[:2]]) == 2
-        assert "--quick tries the chain" in capsys.readouterr().err
+        assert "use --quick for a test on the CPU" in capsys.readouterr().err
     assert chain.main([*base, str(sources[101]), "--row", "fpn_r50", *data]) == 1  # another depth than the row's
-    assert "no place in the model" in capsys.readouterr().out
+    assert "not used by the model" in capsys.readouterr().out
     assert not list((tmp_path / "out").glob("**/*"))  # nothing of what did not fit

@@ -276,7 +276,7 @@ def test_warnings_of_what_people_get_wrong():
     assert told(query_ids=ids) == ""
     assert "query identities are not in the gallery, e.g. 77" in told(query_ids=np.full(30, 77))
     assert "from one camera" in told(query_cams=np.ones(30), gallery_cams=np.ones(90))
-    assert "90 gallery images have the id -1" in told(gallery_ids=np.full(90, -1))
+    assert "90 gallery images have id -1" in told(gallery_ids=np.full(90, -1))
     assert "all query features are the same" in told(query=torch.ones(30, 4))
     assert "1 gallery features are zero" in told(gallery=torch.cat([g[:-1], torch.zeros(1, 4)]))
     assert "half precision" in told(query=q.half())
