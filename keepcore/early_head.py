@@ -199,13 +199,13 @@ def with_early_head(model: nn.Module, num_classes: int, after: str, image_size: 
     """Attach an early head; a network that ends its stages without activation gets one in the head.
 
     Args:
-        model: the network; ``preactivation_features`` names the channels of a first stage without activation.
+        model: the network; its method ``early_activation``, if any, returns what its first stage ends without.
         num_classes: K.
         after: module after which the head sits; "" is the first stage.
         image_size: side of the training images, pixels.
 
     Source: Gong et al., CVPR 2021, Sec. 3.1.
     """
-    channels = None if after else getattr(model, "preactivation_features", None)
-    activation = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU()) if channels else None
+    make: Callable[[], nn.Module] | None = None if after else getattr(model, "early_activation", None)
+    activation = make() if make else None
     return EarlyHead(model, num_classes, after or None, activation=activation, image_size=image_size)

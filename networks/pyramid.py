@@ -91,12 +91,11 @@ class PyramidNet(nn.Module):
         logits: Tensor = self.fc(self.forward_features(images_BCHW).mean((2, 3)))
         return logits
 
-    @property
-    def preactivation_features(self) -> int:
-        """Channels after the first stage, which ends without BatchNorm and ReLU."""
+    def early_activation(self) -> nn.Module:
+        """Return BatchNorm and ReLU, which the first stage ends without, for an early head."""
         last = self.layer1[-1]
         assert isinstance(last, Bottleneck)
-        return last.bn4.num_features
+        return nn.Sequential(nn.BatchNorm2d(last.bn4.num_features), nn.ReLU())
 
 
 @register_model

@@ -105,6 +105,10 @@ class ShakeShakeNet(nn.Module):
         if isinstance(self.fc, nn.Linear):
             nn.init.zeros_(self.fc.bias)
 
+    def early_activation(self) -> nn.Module:
+        """Return the ReLU, which the first stage ends without, for an early head."""
+        return nn.ReLU()
+
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """Return the last feature map: B x num_features x H/4 x W/4."""
         return F.relu(self.layer3(self.layer2(self.layer1(self.bn1(self.conv1(images_BCHW))))))

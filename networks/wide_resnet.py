@@ -73,7 +73,7 @@ class WideResNet(nn.Module):
         self.num_classes, self.slope = num_classes, slope
         widths = [16, 16 * widen, 32 * widen, 64 * widen]
         self.num_features = widths[3]
-        self.preactivation_features = widths[1]  # block1 ends without BatchNorm and ReLU
+        self.early_features = widths[1]
         self.conv1 = nn.Conv2d(in_chans, 16, 3, padding=1, bias=False)
         stages = []
         for index in range(3):
@@ -95,6 +95,10 @@ class WideResNet(nn.Module):
         init_convolutions(self)
         if isinstance(self.fc, nn.Linear):
             nn.init.zeros_(self.fc.bias)
+
+    def early_activation(self) -> nn.Module:
+        """Return BatchNorm and ReLU, which the first stage ends without, for an early head."""
+        return nn.Sequential(nn.BatchNorm2d(self.early_features), nn.ReLU())
 
     def forward_features(self, images_BCHW: Tensor) -> Tensor:
         """Return the last feature map: B x num_features x H/4 x W/4."""

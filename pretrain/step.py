@@ -181,6 +181,10 @@ def build_step(
         raise UserError(
             f"augment.op {augment.op} and baseline.name {config.baseline.name} cannot be combined: set one to none"
         )
+    if config.compile and config.baseline.name == "manifold_mixup":
+        raise UserError(
+            "baseline.name manifold_mixup mixes inside the network by a hook that --compile ignores: use only one"
+        )
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
     side = config.data.image_size

@@ -15,7 +15,8 @@ def attach_dropblock(model: nn.Module, rate: float, block_size: int, progress: C
 
     Args:
         model: a timm ResNet with bottleneck blocks.
-        rate: fraction of the features dropped at the end of training, in [0, 1); it rises linearly from 0.
+        rate: fraction of the last stage's features dropped at the end of training, in [0, 1); the stage before
+            drops a quarter of it, and it rises linearly from 0.
         block_size: side of a dropped block, in feature pixels; made odd, and reduced for smaller feature maps.
         progress: returns the fraction of training done, in [0, 1].
 
@@ -31,16 +32,19 @@ def attach_dropblock(model: nn.Module, rate: float, block_size: int, progress: C
             f"model.drop_block needs a timm ResNet with bottleneck blocks, not {type(model).__name__}"
         )
 
-    def drop(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if not module.training:
-            return output
-        side = min(block_size, *output.shape[-2:])
-        dropped: Tensor = drop_block2d(output, rate * progress(), side - (side + 1) % 2)
-        return dropped
+    def dropping(share: float) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def drop(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if not module.training:
+                return output
+            side = min(block_size, *output.shape[-2:])
+            dropped: Tensor = drop_block2d(output, rate * share * progress(), side - (side + 1) % 2)
+            return dropped
 
-    for stage in (model.layer3, model.layer4):
+        return drop
+
+    for stage, share in ((model.layer3, 0.25), (model.layer4, 1.0)):  # group g drops 1 / 4^(4 - g) of the rate
         for block in stage:
             if block.downsample is None:
                 block.downsample = nn.Identity()
             for module in (block.bn1, block.bn2, block.bn3, block.downsample):
-                module.register_forward_hook(drop)
+                module.register_forward_hook(dropping(share))

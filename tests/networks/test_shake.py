@@ -1,6 +1,9 @@
 import pytest
+import timm
 import torch
 
+import networks  # noqa: F401
+from keepcore.early_head import with_early_head
 from networks.shake import ShakeDrop, ShakeShake
 
 
@@ -55,3 +58,16 @@ def test_evaluation_uses_the_means_both_ways():
             assert torch.allclose(factor, torch.full_like(x, mean))
     with pytest.raises(ValueError, match="keep"):
         ShakeDrop(1.5)
+
+
+@pytest.mark.parametrize("name", ["shake_shake_26_2x32d", "pyramidnet_272_shakedrop", "wrn_10_1"])
+def test_an_early_head_sees_what_the_next_stage_would_after_its_activation(name):
+    """The first stages of these networks end without ReLU: the head brings its own."""
+    options = {"depth": 11} if name.startswith("pyramid") else {}
+    net = timm.create_model(name, num_classes=4, **options)
+    head = with_early_head(net, 4, "", 32).train()
+    seen = []
+    head.activation.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    head(torch.randn(2, 3, 32, 32))
+    assert seen[0][0].min() < 0
+    assert seen[0][1].min() >= 0

@@ -155,6 +155,21 @@ def test_attentive_cutmix_pastes_the_strongest_cells(batch):
         build_mixer(Baseline(name="attentive_cutmix", attention_grid=4, cells=16))
 
 
+def test_dropblocks_rate_is_a_quarter_in_the_third_group(monkeypatch):
+    """tensorflow/tpu resnet_model.py: keep_prob of group g is 1 - (1 - keep) / 4^(4 - g)."""
+    from pretrain.baselines import dropblock
+
+    rates = []
+    monkeypatch.setattr(dropblock, "drop_block2d", lambda x, rate, side: rates.append((x.shape[2], rate)) or x)
+    model = timm.create_model("resnet50", num_classes=4).train()
+    attach_dropblock(model, 0.1, 7, lambda: 0.5)
+    with torch.no_grad():
+        model(torch.randn(2, 3, 64, 64))
+    third = {round(rate, 6) for side, rate in rates[: 4 * len(model.layer3)]}
+    fourth = {round(rate, 6) for side, rate in rates[4 * len(model.layer3) :]}
+    assert (third, fourth) == ({0.0125}, {0.05})
+
+
 def test_dropblock_acts_in_training_and_ramps_up():
     model = timm.create_model("resnet50", num_classes=4)
     keys = list(model.state_dict())

@@ -166,6 +166,7 @@ def test_evaluate_repeats_the_number_of_training(tmp_path, class_folders, capsys
         (["--policy.name", "augmix", "--policy.on", "device"], "device supports only randaugment with scale tv31"),
         (["--policy.name", "randaugment", "--policy.on", "gpu"], "policy.on must be one of workers, device"),
         (["--model.drop_block", "0.1"], "drop_block needs"),
+        (["--baseline.name", "manifold_mixup", "--compile"], "--compile ignores"),
         (["--data.resident", "yes"], "not in memory"),
         (["--config", "table2/cutout-l17"], "did you mean 'table2/cutout-l1"),
     ],
