@@ -133,7 +133,7 @@ def synthetic_source(data: Data) -> ImageSet:
 
 POLICIES: dict[str, Callable[[Policy], Callable[[Any], Any]]] = {
     "randaugment": lambda p: rand_augment(p.scale, p.num_ops, p.magnitude),
-    "augmix": lambda p: v2.AugMix(severity=p.magnitude, fill=list(MEAN_COLOUR)),
+    "augmix": lambda p: v2.AugMix(severity=p.magnitude, all_ops=False),
     "autoaugment_cifar10": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=list(MEAN_COLOUR)),
     "autoaugment_imagenet": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, fill=list(MEAN_COLOUR)),
     "trivialaugment": lambda p: v2.TrivialAugmentWide(fill=list(MEAN_COLOUR)),

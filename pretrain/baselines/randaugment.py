@@ -39,7 +39,7 @@ class Range:
         return self.low + (self.high - self.low) * level / self.full
 
 
-def _ranges(full: float) -> dict[str, Range]:
+def _ranges(full: float, *, solarize_add: str, cutout: float) -> dict[str, Range]:
     enhance = Range(0.1, 1.9, full)
     shear, translate = Range(0.0, 0.3, full, signed=True), Range(0.0, 100.0, full, signed=True)
     nothing = Range(0.0, 0.0, full)
@@ -50,20 +50,23 @@ def _ranges(full: float) -> dict[str, Range]:
         "Rotate": Range(0.0, 30.0, full, signed=True),
         "Posterize": Range(0.0, 4.0, full),
         "Solarize": Range(0.0, 256.0, full),
-        "SolarizeAdd": Range(0.0, 110.0, full),
+        solarize_add: Range(0.0, 110.0, full),
         "Color": enhance,
         "Contrast": enhance,
         "Brightness": enhance,
         "Sharpness": enhance,
         "ShearX": shear,
         "ShearY": shear,
-        "CutoutAbs": Range(0.0, 40.0, full),
+        "CutoutAbs": Range(0.0, cutout, full),
         "TranslateX": translate,
         "TranslateY": translate,
     }
 
 
-RANGES: dict[str, dict[str, Range]] = {"ildoonet": _ranges(30.0), "tpu10": _ranges(10.0)}
+RANGES: dict[str, dict[str, Range]] = {
+    "ildoonet": _ranges(30.0, solarize_add="AddThenSolarize", cutout=40.0),
+    "tpu10": _ranges(10.0, solarize_add="SolarizeAdd", cutout=80.0),  # its 40 px are half a side
+}
 """Scale -> operation -> range of its magnitude. Posterize and Solarize become *weaker* as the level rises."""
 
 
@@ -141,7 +144,7 @@ def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Im
         name: name of the operation.
         image: RGB image.
         magnitude: degrees (Rotate), slope (Shear), pixels (Translate, CutoutAbs), bits (Posterize), threshold
-            (Solarize), offset (SolarizeAdd) or factor (Color, Contrast, Brightness, Sharpness).
+            (Solarize), offset (SolarizeAdd, AddThenSolarize) or factor (Color, Contrast, Brightness, Sharpness).
 
     Returns:
         A new image of the same size.
@@ -157,6 +160,7 @@ def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Im
         "Posterize": lambda: F.posterize(image, max(1, min(8, int(magnitude)))),
         "Solarize": lambda: F.solarize(image, min(256.0, magnitude)),
         "SolarizeAdd": lambda: image.point(_solarize_add(magnitude)),
+        "AddThenSolarize": lambda: F.solarize(image.point(_add(magnitude)), 128.0),
         "Color": lambda: F.adjust_saturation(image, magnitude),
         "Contrast": lambda: F.adjust_contrast(image, magnitude),
         "Brightness": lambda: F.adjust_brightness(image, magnitude),
@@ -181,6 +185,10 @@ def _affine(image: Image.Image, shift: tuple[int, int], slopes: tuple[float, flo
 
 def _solarize_add(offset: float) -> Sequence[int]:
     return [min(255, value + int(offset)) if value < 128 else value for value in range(256)] * 3
+
+
+def _add(offset: float) -> Sequence[int]:
+    return [min(255, value + int(offset)) for value in range(256)] * 3
 
 
 def _cut_square(image: Image.Image, side: float) -> Image.Image:

@@ -11,7 +11,9 @@ from pretrain.baselines.dropblock import attach_dropblock
 from pretrain.baselines.lighting import EIGENVALUES_3, EIGENVECTORS_33, lighting_shift
 from pretrain.baselines.mixing import Batch, build_mixer, grid_bars
 from pretrain.baselines.randaugment import RANGES, apply_operation, rand_augment
-from pretrain.config import Baseline
+from pretrain.config import Baseline, Policy
+from pretrain.data import POLICIES
+from pretrain.grid import GRID
 
 
 @pytest.fixture
@@ -37,6 +39,35 @@ def test_what_magnitude_24_means():
     timm_ops = rand_augment("timm", 3, 24).transform.ops
     assert timm_ops[3].name == "Rotate"
     assert timm_ops[3].level_fn(min(10.0, 24), {})[0] in (30.0, -30.0)
+
+
+def test_imagenets_randaugment_has_the_published_strength():
+    """tensorflow/tpu's scale ends at 10 and its Cutout's 40 px are half a side; ildoonet's ends at 30."""
+    old, tpu = RANGES["ildoonet"], RANGES["tpu10"]
+    assert tpu["Rotate"].at(9) == pytest.approx(27.0)
+    assert (tpu["CutoutAbs"].at(10), old["CutoutAbs"].at(30)) == pytest.approx((80.0, 40.0))
+    cells = [cell for cell in GRID.cells if cell.data == "imagenet" or "ImageNet" in cell.row]
+    policies = [
+        cell.config["policy"] for cell in cells if cell.config.get("policy", {}).get("name") == "randaugment"
+    ]
+    assert len(policies) == 3
+    assert all(policy["scale"] == "tpu10" for policy in policies)
+
+
+def test_ildoonet_adds_everywhere_and_then_solarizes():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 24, 3), dtype=np.uint8))
+    out = apply_operation("AddThenSolarize", image, RANGES["ildoonet"]["AddThenSolarize"].at(15))
+    added = np.clip(np.asarray(image).astype(int) + 55, 0, 255)
+    assert np.array_equal(np.asarray(out), np.where(added < 128, added, 255 - added))
+
+
+def test_augmix_leaves_out_the_colour_operations():
+    """google-research/augmix augment_and_mix.py: no color, contrast, brightness and sharpness; fills with black."""
+    policy = POLICIES["augmix"](Policy(name="augmix", magnitude=3))
+    used = set(policy._PARTIAL_AUGMENTATION_SPACE)
+    assert not policy.all_ops
+    assert not used & {"Color", "Contrast", "Brightness", "Sharpness"}
+    assert not any(policy.fill.values()) if isinstance(policy.fill, dict) else not policy.fill
 
 
 @pytest.mark.parametrize("scale", ["tv31", "ildoonet", "tpu10", "timm"])
