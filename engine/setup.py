@@ -181,7 +181,12 @@ def build_engine(
 
 
 def _optimizer(optim: OptimConfig, model: nn.Module, own: Sequence[nn.Parameter] | None) -> torch.optim.Optimizer:
-    target = model if own is None else list(own)
+    target: Any = model if own is None else list(own)
+    if own is not None and not optim.decay_norm_bias:
+        target = [
+            {"params": [p for p in own if p.ndim > 1]},
+            {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0},
+        ]
     try:
         optimizer: torch.optim.Optimizer = create_optimizer_v2(
             target,

@@ -21,6 +21,7 @@ class Data:
         width: width of the network's input, pixels.
         padding: width of the black border before the random crop, pixels.
         hflip: probability of a horizontal flip.
+        msmt17_val: also train on MSMT17's validation list, which other toolboxes leave out.
         identities: number of people per batch over all processes (P).
         images: number of images of each person in a batch (K).
         eval_batch_size: number of images per evaluation batch.
@@ -33,6 +34,7 @@ class Data:
     width: int = 128
     padding: int = 10
     hflip: float = 0.5
+    msmt17_val: bool = False
     identities: int = 16
     images: int = 4
     eval_batch_size: int = 128

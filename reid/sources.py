@@ -68,7 +68,7 @@ def open_source(data: Data) -> ReidSet:
         root = ensure(None if root == Path() else root) / "reid"
     with as_user_error():
         open_set = choose(OPENERS, data.dataset, "data.dataset")
-    source = open_set(root)
+    source = open_set(root, data)
     if not {photo.person for photo in source.query} & {photo.person for photo in source.gallery}:
         raise UserError(f"data.root: query and gallery of {root} have no identity in common: check the identities")
     return source
@@ -140,25 +140,43 @@ def duke(root: Path) -> ReidSet:
     return assemble(*(read_folder(root / part, *_DUKE) for part in (TRAIN, QUERY, GALLERY)))
 
 
-def msmt17(root: Path) -> ReidSet:
-    """Read MSMT17: ``train``, ``test`` and four lists. The validation list belongs to the training part.
+def msmt17(root: Path, *, with_val: bool = False) -> ReidSet:
+    """Read MSMT17: images of train and test, and four lists.
 
-    Source: the readme of MSMT17_V1; KaiyangZhou/deep-person-reid torchreid/data/datasets/image/msmt17.py.
+    Args:
+        root: MSMT17_V1 or MSMT17_V2, or the folder that contains one of them.
+        with_val: also train on the validation list.
+
+    Returns:
+        The parts. The lists number the identities of training and of test from 0; here all differ, none is 0.
+
+    Raises:
+        UserError: the lists are missing or malformed.
+
+    Source: the readme of MSMT17_V1; KaiyangZhou/deep-person-reid torchreid/data/datasets/image/msmt17.py, which
+        leaves the validation list out, as fast-reid and the strong baseline do.
     """
-    if not (root / "list_train.txt").is_file():
+    base = next((folder for folder in _msmt_folders(root) if (folder / "list_train.txt").is_file()), None)
+    if base is None:
         raise UserError(
             f"data.root: {root.resolve()}/list_train.txt not found; expected MSMT17's lists, train/ and test/"
         )
-    lists = {"train": ("train", "val"), "query": ("query",), "gallery": ("gallery",)}
-    parts = []
-    for part, names in lists.items():
-        folder = root / ("train" if part == "train" else "test")
-        photos = [photo for name in names for photo in _msmt_list(root / f"list_{name}.txt", folder)]
-        parts.append(photos)
-    return assemble(*parts)
+    second = (base / "mask_train_v2").is_dir()
+    folders = {part: base / (f"mask_{part}_v2" if second else part) for part in ("train", "test")}
+    names = ("train", "val") if with_val else ("train",)
+    train = [photo for name in names for photo in _msmt_list(base / f"list_{name}.txt", folders["train"], 1)]
+    first = 1 + max((photo.person for photo in train), default=0)
+    query, gallery = (
+        _msmt_list(base / f"list_{name}.txt", folders["test"], first) for name in ("query", "gallery")
+    )
+    return assemble(train, query, gallery)
 
 
-def _msmt_list(path: Path, folder: Path) -> list[Photo]:
+def _msmt_folders(root: Path) -> list[Path]:
+    return [root, root / "MSMT17_V1", root / "MSMT17_V2"]
+
+
+def _msmt_list(path: Path, folder: Path, first: int) -> list[Photo]:
     if not path.is_file():
         raise UserError(f"data.root: {path} not found")
     photos = []
@@ -169,7 +187,7 @@ def _msmt_list(path: Path, folder: Path) -> list[Photo]:
         match = _MSMT[1].fullmatch(Path(name).name)
         if match is None or not person.isdecimal():
             raise UserError(f"{path}, line {number}: expected e.g. '0000/{_MSMT[0]} 0', got {line!r}")
-        photos.append(Photo(folder / name, int(person), int(match[2])))
+        photos.append(Photo(folder / name, first + int(person), int(match[2])))
     return photos
 
 
@@ -250,13 +268,13 @@ def _numbered(rows: list[tuple[str, Path, str, str]], has_cameras: bool) -> Reid
     return assemble(*parts.values(), has_cameras=has_cameras)
 
 
-OPENERS: dict[str, Callable[[Path], ReidSet]] = {
-    "demo": market,
-    "market1501": market,
-    "dukemtmc": duke,
-    "msmt17": msmt17,
-    "folder": class_folders,
-    "csv": csv_file,
+OPENERS: dict[str, Callable[[Path, Data], ReidSet]] = {
+    "demo": lambda root, data: market(root),
+    "market1501": lambda root, data: market(root),
+    "dukemtmc": lambda root, data: duke(root),
+    "msmt17": lambda root, data: msmt17(root, with_val=data.msmt17_val),
+    "folder": lambda root, data: class_folders(root),
+    "csv": lambda root, data: csv_file(root),
 }
 
 
@@ -268,7 +286,7 @@ def guess(root: Path) -> str:
     """
     if root.suffix.lower() == ".csv":
         return "csv"
-    if (root / "list_train.txt").is_file():
+    if any((folder / "list_train.txt").is_file() for folder in _msmt_folders(root)):
         return "msmt17"
     if (root / "gallery").is_dir():
         return "folder"

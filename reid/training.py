@@ -1,6 +1,7 @@
 """Train the re-identification network of a config."""
 
 import json
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,11 @@ def train(config: Config) -> dict[str, Any]:
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)
+    if not config.model.weights and accelerator.is_main_process:
+        print(
+            "remark: the backbone starts from random weights; --model.weights timm uses ImageNet's",
+            file=sys.stderr,
+        )
     return Trainer(engine, job, config, folder).fit()
 
 

@@ -79,6 +79,13 @@ def make_features(
     names = ("query_ids", "gallery_ids", "query_cams", "gallery_cams")
     lengths = (len(query_QD), len(gallery_GD)) * 2
     labels = Labels(*(_integers(a, name, n) for a, name, n in zip(labels, names, lengths, strict=True)))
+    junk_G = labels.gallery_ids == -1
+    if junk_G.any() and not junk_G.all():
+        remarks.append(f"{int(junk_G.sum())} gallery images with id -1 (junk) were left out")
+        gallery_GD = gallery_GD[torch.from_numpy(~junk_G)]
+        labels = labels._replace(
+            gallery_ids=labels.gallery_ids[~junk_G], gallery_cams=labels.gallery_cams[~junk_G]
+        )
     return Features(query_QD, gallery_GD, labels, has_cameras, tuple(remarks))
 
 
@@ -186,8 +193,8 @@ def warnings(features: Features) -> list[str]:
         remarks.append("no cameras: gallery images from the query's own camera count too")
     elif len(cams) == 1:
         remarks.append("all images are from one camera: no query has a positive from another")
-    if (labels.gallery_ids == -1).any():
-        remarks.append(f"{int((labels.gallery_ids == -1).sum())} gallery images have id -1 (junk): remove them")
+    if (labels.gallery_ids == -1).all():
+        remarks.append(f"all {len(labels.gallery_ids)} gallery images have id -1 (junk)")
     for name, part_ND in zip(_PARTS, (features.query_QD, features.gallery_GD), strict=True):
         if len(part_ND) > 1 and bool((part_ND == part_ND[:1]).all()):
             remarks.append(f"all {name} features are the same: the network ignores its input")

@@ -60,7 +60,8 @@ def rerank(
     Args:
         query_QD: float32; rows of length 1 for cosine.
         gallery_GD: the same.
-        k1: number of nearest neighbours tested for reciprocity.
+        k1: number of nearest neighbours tested for reciprocity. Half of an odd k1 is rounded to the even
+            number, as in the Python ports; MATLAB's original rounds it up.
         k2: number of neighbours over which the encoding is averaged; 1 turns averaging off.
         weight: weight of the original distance, in [0, 1]; 1 gives the original order.
         progress: called with the completed share, in [0, 1].
@@ -132,7 +133,9 @@ def nearest(
     index, squared = index_NK.cpu().numpy(), squared_NK.cpu().numpy()
     order = np.lexsort((index, squared), axis=1)
     index, squared = (np.take_along_axis(array, order, 1) for array in (index, squared))
-    neighbours = Neighbours(index, squared.clip(0.0), largest_N.cpu().numpy())
+    largest = largest_N.cpu().numpy()
+    largest[largest <= 0] = 1.0  # of constant features: all distances are zero
+    neighbours = Neighbours(index, squared.clip(0.0), largest)
     original_QG /= neighbours.largest_N[:queries, None]
     return original_QG, neighbours
 

@@ -26,3 +26,16 @@ def test_a_smaller_last_group_is_averaged_over_its_own_size(clip):
         step = before - engine.bare.weight.item()
         mean = {2: 3.0, 4: 7.0}.get(index, 0.0)
         assert step == pytest.approx(rates[index] * (min(mean, clip) if clip else mean), rel=1e-4)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("decays", [False, True])
+def test_norms_and_biases_decay_only_on_request(own, decays):
+    config = TrainingConfig(device="cpu", optim=OptimConfig(weight_decay=0.1, decay_norm_bias=decays))
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    parameters = list(net.parameters()) if own else None
+    engine = build_engine(config, build_accelerator(config), net, 1, own_parameters=parameters)
+    groups = engine.optimizers[0].param_groups
+    by_size = {p.numel(): group["weight_decay"] for group in groups for p in group["params"] if p.ndim > 1}
+    assert by_size == {12: 0.1}
+    assert {group["weight_decay"] for group in groups for p in group["params"] if p.ndim == 1} == {0.1 * decays}

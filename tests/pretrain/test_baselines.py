@@ -62,7 +62,7 @@ def test_ildoonet_adds_everywhere_and_then_solarizes():
 
 
 def test_augmix_leaves_out_the_colour_operations():
-    """google-research/augmix augment_and_mix.py: no color, contrast, brightness and sharpness; fills with black."""
+    """google-research/augmix augment_and_mix.py: no color, contrast, brightness, sharpness; fills with black."""
     policy = POLICIES["augmix"](Policy(name="augmix", magnitude=3))
     used = set(policy._PARTIAL_AUGMENTATION_SPACE)
     assert not policy.all_ops

@@ -67,17 +67,30 @@ def test_msmt17(tmp_path):
     for part, text in {
         "train": f"{name} 0\n",
         "val": "0001/0001_000_07_0303morning_0008_0.jpg 1\n",
-        "query": "0002/0002_000_15_0303noon_0008_0.jpg 2\n",
-        "gallery": "0002/0002_001_03_0303noon_0008_0_ex.jpg 2\n",
+        "query": "0000/0000_000_15_0303noon_0008_0.jpg 0\n",  # numbered from 0 again
+        "gallery": "0000/0000_001_03_0303noon_0008_0_ex.jpg 0\n",
     }.items():
         (tmp_path / f"list_{part}.txt").write_text(text)
     source = open_source(Data(dataset="msmt17", root=str(tmp_path)))
-    assert [(p.person, p.camera) for p in source.train] == [(0, 1), (1, 7)]
-    assert source.query[0].path == tmp_path / "test" / "0002" / "0002_000_15_0303noon_0008_0.jpg"
+    assert [(p.person, p.camera) for p in source.train] == [(1, 1)]
+    assert [(p.person, p.camera) for p in (*source.query, *source.gallery)] == [(2, 15), (2, 3)]
+    problems = inspect(source, "msmt17").problems
+    assert not [text for text in problems if "both training and test" in text or "distractor" in text]
+    both = open_source(Data(dataset="msmt17", root=str(tmp_path), msmt17_val=True))
+    assert [(p.person, p.camera) for p in both.train] == [(1, 1), (2, 7)]
+    assert {photo.person for photo in both.query} == {3}
+    assert source.query[0].path == tmp_path / "test" / "0000" / "0000_000_15_0303noon_0008_0.jpg"
     assert guess(tmp_path) == "msmt17"
     (tmp_path / "list_val.txt").write_text("0001/x.jpg 1\n")
     with pytest.raises(UserError, match="list_val.txt, line 1"):
-        open_source(Data(dataset="msmt17", root=str(tmp_path)))
+        open_source(Data(dataset="msmt17", root=str(tmp_path), msmt17_val=True))
+    (tmp_path / "mask_train_v2").mkdir()
+    assert open_source(Data(dataset="msmt17", root=str(tmp_path))).gallery[0].path.parts[-3] == "mask_test_v2"
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    (parent / "MSMT17_V2").symlink_to(tmp_path)
+    assert guess(parent) == "msmt17"
+    assert len(open_source(Data(dataset="msmt17", root=str(parent))).train) == 1
 
 
 @pytest.mark.parametrize("cameras", [False, True])

@@ -104,3 +104,10 @@ def test_progress_and_errors():
     for options, message in (({"k1": 200}, "k1 200"), ({"k2": 0}, "k2 0"), ({"weight": 1.5}, "got 1.5")):
         with pytest.raises(ValueError, match=message):
             rerank(q, g, **options)
+
+
+def test_constant_features_give_finite_distances():
+    """All distances are zero: nothing may be divided by them."""
+    distance_QG = rerank(torch.ones(2, 8), torch.ones(30, 8), k1=6, k2=2, weight=0.3)
+    assert np.isfinite(distance_QG).all()
+    assert 0.0 <= distance_QG.min() <= distance_QG.max() <= 1.0
