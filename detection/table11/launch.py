@@ -1,9 +1,18 @@
 """Finds Detectron2's own, unmodified training scripts."""
 
 import importlib.metadata
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from engine.errors import UserError
+
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def train_net(*, lazy: bool = False) -> Path:
@@ -32,3 +41,46 @@ def train_net(*, lazy: bool = False) -> Path:
     if not path.is_file():
         raise UserError(f"{path} not found: clone Detectron2 and run its tools/{name}")
     return path
+
+
+def run_to_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command in a process group of its own, forward SIGTERM, SIGHUP and SIGINT to the group, and wait for it.
+
+    Two processes must never write to one output folder: this one does not end before the last of the others has.
+
+    Args:
+        command: program and arguments.
+        environment: environment variables.
+
+    Returns:
+        The exit code; 128 + n after signal n.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    pending: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        pending.append(number)
+        if process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        process = subprocess.Popen(command, env=dict(environment), start_new_session=True)
+        for number in pending:  # arrived before there was a process
+            os.killpg(process.pid, number)
+        code = process.wait()
+        if pending:
+            _wait_for_group(process.pid)
+        return code if code >= 0 else 128 - code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_group(group: int) -> None:
+    """Wait up to a minute until no process of a group is left: train_net.py starts one per GPU."""
+    with suppress(ProcessLookupError, PermissionError):
+        for _ in range(600):  # a container without an init process keeps zombies for ever
+            os.killpg(group, 0)
+            time.sleep(0.1)

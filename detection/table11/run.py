@@ -1,7 +1,6 @@
 """Trains a row of Table 11 on a backbone, with Detectron2's own train_net.py."""
 
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from detection.detectors.check import check
 from detection.options import check_overrides, get_option
 from detection.run import RunOptions
 from detection.table11.collect import collect
-from detection.table11.launch import train_net
+from detection.table11.launch import run_to_end, train_net
 from detection.table11.rows import find_row, quick_options
 from detection.table11.run_note import read_note, write_note
 from engine.errors import UserError
@@ -49,7 +48,7 @@ def run(options: RunOptions) -> int:
             return code
     command = train_command(options, yaml_file, folder / WEIGHTS)
     print(f"\n{' '.join(command)}\n", flush=True)
-    code = subprocess.run(command, env=environment, check=False).returncode
+    code = run_to_end(command, environment)
     if code or options.machine_rank or options.eval_only:  # an evaluation prints its own table
         return code
     collect(CollectOptions((str(folder),)))
