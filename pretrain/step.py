@@ -173,18 +173,8 @@ def build_step(
 
     Source: as :class:`TrainStep`.
     """
-    check_choices(config)
+    _check(config)
     augment = config.augment
-    if augment.op == "paste" and config.policy.name == "none":
-        raise UserError("augment.op paste needs augmented images: add --policy.name, e.g. randaugment")
-    if augment.op != "none" and config.baseline.name != "none":
-        raise UserError(
-            f"augment.op {augment.op} and baseline.name {config.baseline.name} cannot be combined: set one to none"
-        )
-    if config.compile and config.baseline.name == "manifold_mixup":
-        raise UserError(
-            "baseline.name manifold_mixup mixes inside the network by a hook that --compile ignores: use only one"
-        )
     if config.compile and augment.head == "full":
         augment = replace(augment, head="compiled")
     side = config.data.image_size
@@ -215,3 +205,19 @@ def build_step(
         mixing=generators[1],
         share=share,
     )
+
+
+def _check(config: Config) -> None:
+    """Refuse methods that cannot be combined."""
+    check_choices(config)
+    augment = config.augment
+    if augment.op == "paste" and config.policy.name == "none":
+        raise UserError("augment.op paste needs augmented images: add --policy.name, e.g. randaugment")
+    if augment.op != "none" and config.baseline.name != "none":
+        raise UserError(
+            f"augment.op {augment.op} and baseline.name {config.baseline.name} cannot be combined: set one to none"
+        )
+    if config.compile and config.baseline.name == "manifold_mixup":
+        raise UserError(
+            "baseline.name manifold_mixup mixes inside the network by a hook that --compile ignores: use only one"
+        )

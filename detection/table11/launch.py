@@ -44,7 +44,7 @@ def train_net(*, lazy: bool = False) -> Path:
 
 
 def run_to_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command in a process group of its own, forward SIGTERM, SIGHUP and SIGINT to the group, and wait for it.
+    """Run a command in its own process group, forward SIGTERM, SIGHUP and SIGINT to the group, and wait for it.
 
     Two processes must never write to one output folder: this one does not end before the last of the others has.
 
