@@ -172,7 +172,20 @@ def parse(config_type: type[T], arguments: Sequence[str], parser: Parser) -> T:
     Raises:
         UserError: a field or recipe is unknown (the message suggests the nearest), or a value has the wrong type.
     """
-    return _instantiate(parser, config_type, lambda: parser.parse_args(list(arguments)))
+    return _instantiate(parser, config_type, lambda: parser.parse_args(_recipes_first(arguments, parser)))
+
+
+def _recipes_first(arguments: Sequence[str], parser: Parser) -> list[str]:
+    """Let options win over recipes wherever they stand: jsonargparse would let the later one win."""
+    if parser.recipes is None:
+        return list(arguments)
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--config", action="append", default=[])
+    try:
+        found, rest = finder.parse_known_args(list(arguments))
+    except argparse.ArgumentError:  # --config without a value: the parser itself reports it
+        return list(arguments)
+    return [*(f"--config={name}" for name in found.config), *rest]
 
 
 def from_yaml(config_type: type[T], text: str) -> T:

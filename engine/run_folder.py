@@ -118,7 +118,7 @@ class RunFolder:
 def provenance() -> dict[str, Any]:
     """Describe what is running: command, versions, git commit and hardware."""
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "git": _git("rev-parse", "HEAD"),
         "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
@@ -127,6 +127,14 @@ def provenance() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
     }
+
+
+def _command() -> str:
+    """Return the command line in a form that can be pasted, without the paths of this machine."""
+    words = sys.orig_argv
+    if "-m" in words[1:]:
+        return shlex.join(["python", *words[words.index("-m", 1) :]])
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 @cache

@@ -120,6 +120,9 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
     check_ranges(
         config.optim, "optim.", lr=(0, None), momentum=(0, 1), weight_decay=(0, None), clip_grad=(0, None)
     )
+    check_ranges(
+        config.optim, "optim.", gamma=(0, None), warmup_epochs=(0, None), warmup_lr=(0, None), min_lr=(0, None)
+    )
     for name, available in (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())):
         if config.device == name and not available:
             raise UserError(f"device: this machine has no {name} device; use --device auto")

@@ -182,7 +182,8 @@ class Grid:
         tables = sorted({cell.table for cell in self.cells})
         table = f"table{name}" if name.isdigit() else name
         if table not in tables:
-            raise UserError(f"table: unknown {name!r}{nearest(table, tables)}; choose from {', '.join(tables)}")
+            hint = "" if name.isdigit() else nearest(table, tables)  # a number has no typing errors to guess from
+            raise UserError(f"table: unknown {name!r}{hint}; choose from {', '.join(tables)}")
         return [cell for cell in self.cells if cell.table == table]
 
     def home(self, cell: Cell) -> str:

@@ -9,10 +9,11 @@ class KeepConfig:
     """One augmentation and its saliency, as plain values.
 
     Attributes:
-        op: operation; the commands take "none" to turn it off.
+        op: operation; none leaves the images as they are.
         selective: choose the region by saliency; false gives the plain augmentation from the same draws.
         shuffled: give each image the box chosen for another image, a control with the same areas and positions.
-        quantile: threshold tau of the selection as a quantile of the candidate boxes' scores, in [0, 1].
+        quantile: threshold tau, in [0, 1]; cutting operations choose among the tau share of boxes with the lowest
+            saliency, paste among the 1 - tau share with the highest.
         length: side of the region of cutout and paste; pixels (16), a fraction of the side (0.5), or
             [height, width] in pixels.
         prob: probability that the operation is applied.
@@ -20,7 +21,8 @@ class KeepConfig:
         scale: resolution of the saliency pass relative to the image; 0.5 is the paper's low resolution.
         head: part of the network that the saliency pass runs through; early needs a model with an early head,
             compiled is the full network through torch.compile.
-        bn: mode of BatchNorm during the saliency pass.
+        bn: BatchNorm during the saliency pass; running statistics, or the batch's without (batch_nostats) or with
+            (train) updating the running ones.
         border: whether boxes stay inside the image or are clipped at its border; "" takes the operation's default.
         reduce: whether a box is scored by the sum or by the mean of its saliency.
         fill: content of cut regions; a constant, the image's mean colour, or normal noise.
@@ -30,7 +32,7 @@ class KeepConfig:
         area: range of Random Erasing's area as a fraction of the image, e.g. [0.02, 0.33].
         aspect: range of Random Erasing's height divided by width, e.g. [0.3, 3.3].
         log_aspect: draw Random Erasing's aspect log-uniformly instead of uniformly.
-        tries: number of sizes that Random Erasing proposes per image.
+        tries: number of sizes that Random Erasing proposes per image; an image that none of them fits stays whole.
     """
 
     op: Literal["none", "cutout", "erasing", "cutmix", "paste"] = "cutout"

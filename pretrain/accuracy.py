@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from engine.config import TrainingConfig
+from engine.errors import check_ranges
 from engine.files import check_targets, write_json
 from engine.loader import EpochLoader, in_order, on_device
 from engine.setup import build_accelerator
@@ -21,8 +22,8 @@ from keepcore import borrowed
 from pretrain.config import Data
 from pretrain.data import Transformed, eval_transform
 from pretrain.evaluate import EvaluateOptions
+from pretrain.load_run import load_trained, open_data
 from pretrain.stream import Streamed
-from pretrain.trained import load_trained, open_data
 
 
 def evaluate(model: nn.Module, source: ImageSet, data: Data, accelerator: Accelerator) -> dict[str, float]:
@@ -73,6 +74,7 @@ def evaluate_checkpoint(options: EvaluateOptions) -> dict[str, Any]:
     Raises:
         UserError: the file was not written by pretrain.train, or its classes differ from those of the data.
     """
+    check_ranges(options, batch_size=(1, None), workers=(0, None))
     check_targets(options.json_file)
     trained = load_trained(options.checkpoint, options.use)
     data, source = open_data(trained, options.root)

@@ -72,9 +72,11 @@ def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> ImageSet:
     """
     if "/" in data.dataset:
         return _timm(data, batch_size, seed)
-    with as_user_error():
-        open_set = choose(OPENERS, data.dataset, "data.dataset")
-    return open_set(Path(data.root).expanduser())
+    if data.dataset not in OPENERS:
+        hint = "folder (ImageNet's layout), or a timm reader such as hfds/cifar10 or wds/"
+        names = ", ".join(name for name in OPENERS if name != "folder")
+        raise UserError(f"data.dataset must be one of {names}, {hint}, got {data.dataset!r}")
+    return OPENERS[data.dataset](Path(data.root).expanduser())
 
 
 def _timm(data: Data, batch_size: int, seed: int) -> ImageSet:

@@ -27,7 +27,7 @@ class ExportOptions:
     use: WeightChoice = "auto"
 
 
-main = command(ExportOptions, "pretrain.export_formats:export")
+main = command(ExportOptions, "pretrain.export_files:export")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -52,7 +52,7 @@ class FidelityOptions:
     picture: str = ""
 
 
-main = command(FidelityOptions, "pretrain.before_after:report_fidelity")
+main = command(FidelityOptions, "pretrain.measure_fidelity:report_fidelity")
 
 if __name__ == "__main__":
     sys.exit(main())

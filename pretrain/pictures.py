@@ -28,7 +28,7 @@ class PicturesOptions:
     seed: int = 3
 
 
-main = command(PicturesOptions, "pretrain.sheets:draw_regions")
+main = command(PicturesOptions, "pretrain.picture_sheets:draw_regions")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ from engine.parser import Recipes
 from pretrain.config import RECIPES, Config
 from pretrain.grid import GRID
 
-main = command(Config, "pretrain.training:train", Recipes(RECIPES, GRID.recipes))
+main = command(Config, "pretrain.trainer:train", Recipes(RECIPES, GRID.recipes))
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,7 +23,7 @@ class CheckOptions:
     decode: bool = False
 
 
-main = subcommands(check=(CheckOptions, "reid.data_check:check"))
+main = subcommands(check=(CheckOptions, "reid.check_data:check"))
 
 if __name__ == "__main__":
     sys.exit(main())

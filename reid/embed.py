@@ -13,11 +13,11 @@ from engine.loader import EpochLoader, in_order, on_device
 from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from keepcore import borrowed
 from reid.config import Data
+from reid.dataset_layouts import Photo, ReidSet
 from reid.evaluation.expansion import pool_queries
 from reid.evaluation.features import Features, Ints, make_features
 from reid.model import ReidModel
 from reid.photos import Photos, eval_transform
-from reid.sources import Photo, ReidSet
 
 
 def embed(

@@ -33,7 +33,7 @@ class EvaluateOptions(Evaluation):
     page: str = ""
 
 
-main = command(EvaluateOptions, "reid.evaluation.run:evaluate")
+main = command(EvaluateOptions, "reid.evaluation.command:evaluate")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,7 +24,7 @@ class ExportOptions:
     out: str = positional()
 
 
-main = command(ExportOptions, "reid.onnx_export:export")
+main = command(ExportOptions, "reid.export_onnx:export")
 
 if __name__ == "__main__":
     sys.exit(main())

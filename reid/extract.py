@@ -23,7 +23,7 @@ class ExtractOptions(Embedding):
     out: str = positional()
 
 
-main = command(ExtractOptions, "reid.extraction:extract")
+main = command(ExtractOptions, "reid.extract_features:extract")
 
 if __name__ == "__main__":
     sys.exit(main())

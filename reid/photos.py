@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from imagesets.readers import read_rgb
 from reid.config import Data
-from reid.sources import Photo
+from reid.dataset_layouts import Photo
 
 
 class Photos:

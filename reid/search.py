@@ -34,7 +34,7 @@ class SearchOptions(Embedding):
     picture: str = ""
 
 
-main = command(SearchOptions, "reid.retrieval:search")
+main = command(SearchOptions, "reid.rank_gallery:search")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ from engine.command import command
 from engine.parser import Recipes
 from reid.config import RECIPES, Config
 
-main = command(Config, "reid.training:train", Recipes(RECIPES))
+main = command(Config, "reid.trainer:train", Recipes(RECIPES))
 
 if __name__ == "__main__":
     sys.exit(main())

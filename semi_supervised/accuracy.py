@@ -20,7 +20,7 @@ from keepcore.draws import BatchShard
 from semi_supervised.config import Data
 from semi_supervised.data import MEAN, STD, eval_batches, open_source
 from semi_supervised.evaluate import EvaluateOptions
-from semi_supervised.trained import load_trained
+from semi_supervised.load_run import load_trained
 
 
 def evaluate(model: nn.Module, images: Any, data: Data, accelerator: Accelerator) -> dict[str, float]:

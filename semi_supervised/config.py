@@ -27,7 +27,7 @@ class Data:
         include_labelled: use the labelled images in the unlabelled set too.
         labelled_batch: labelled images per step across all processes.
         unlabelled_batch: unlabelled images per step across all processes.
-        steps_per_epoch: number of steps between evaluations.
+        steps_per_epoch: number of steps that count as one epoch.
         eval_batch_size: images per evaluation batch.
         workers: number of data-loading processes for each of the two streams, if the images are not resident.
         resident: keep the images in device memory; auto does so up to 1 GiB.

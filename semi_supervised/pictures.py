@@ -30,7 +30,7 @@ class PicturesOptions:
     seed: int = 0
 
 
-main = command(PicturesOptions, "semi_supervised.view_sheet:draw_views")
+main = command(PicturesOptions, "semi_supervised.picture_sheets:draw_views")
 
 if __name__ == "__main__":
     sys.exit(main())

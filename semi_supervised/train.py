@@ -11,7 +11,7 @@ from engine.parser import Recipes
 from semi_supervised.config import RECIPES, Config
 from semi_supervised.grid import GRID
 
-main = command(Config, "semi_supervised.training:train", Recipes(RECIPES, GRID.recipes))
+main = command(Config, "semi_supervised.trainer:train", Recipes(RECIPES, GRID.recipes))
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -77,7 +77,7 @@ def table(chain: Chain) -> list[tuple[str, str, str]]:
 def draw(chain: Chain, data: Path) -> None:
     """Draw the pictures for the page."""
     from detection.coco.pictures import detection_sheet
-    from pretrain.sheets import region_sheet
+    from pretrain.picture_sheets import region_sheet
 
     region_sheet(chain.out / "pretrain_keepcutmix" / "last.pth", chain.out / "regions.png")
     coco = data / "detection" / "coco"

@@ -13,7 +13,7 @@ from torchvision.utils import draw_bounding_boxes
 from detection.coco.folder import annotation_file, image_folder, read_annotations
 from detection.coco.rescore import check_ids, read_predictions
 from detection.pictures import PicturesOptions
-from engine.errors import UserError
+from engine.errors import UserError, check_ranges
 from engine.files import check_targets
 from imagesets.contact_sheet import check_picture_name, save_picture, sheet
 from imagesets.readers import read_rgb
@@ -23,6 +23,7 @@ RIGHT, WRONG, TRUTH = (40, 230, 80), (255, 70, 60), (255, 255, 255)
 
 def run(options: PicturesOptions) -> None:
     """Draw the picture and print its file name."""
+    check_ranges(options, count=(1, None), score=(0, 1), scale=(1, 20))
     check_picture_name(options.out)
     check_targets(options.out)
     root = Path(options.data)

@@ -10,7 +10,7 @@ from engine.errors import UserError, check_ranges
 from engine.files import check_targets, write_json
 from reid.compare import CompareOptions
 from reid.evaluation.bootstrap import compare
-from reid.evaluation.origin import open_features, protocol_of
+from reid.evaluation.feature_origin import open_features, protocol_of
 from reid.evaluation.report import check, evaluate_features
 
 

@@ -11,11 +11,11 @@ from PIL import Image
 from engine.errors import UserError
 from engine.files import replacing
 from reid.config import Protocol
+from reid.dataset_layouts import ReidSet
 from reid.evaluation.features import Features
 from reid.evaluation.report import Report
+from reid.load_run import load_trained
 from reid.report.pictures import erasing_sheet, ranked_lists, score_histogram
-from reid.sources import ReidSet
-from reid.trained import load_trained
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px system-ui;max-width:62em;margin:2em auto;padding:0 1em}}img{{max-width:100%}}

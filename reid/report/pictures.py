@@ -17,13 +17,13 @@ from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from imagesets.readers import read_rgb
 from keepcore import anywhere, build_keep
 from reid.config import Protocol
+from reid.dataset_layouts import ReidSet
 from reid.evaluation.features import Features
 from reid.evaluation.report import distances
 from reid.evaluation.verification import Verification
+from reid.load_run import TrainedReid
 from reid.model import ReidModel
 from reid.photos import eval_transform
-from reid.sources import ReidSet
-from reid.trained import TrainedReid
 
 WIDTH, HEIGHT = 64, 128
 RIGHT, WRONG, JUNK, QUERY = (40, 160, 60), (210, 50, 40), (230, 180, 40), (90, 90, 90)

@@ -71,6 +71,14 @@ def test_fields_recipes_and_flags(tmp_path):
     assert config.augment.area == (0.1, 0.2)
     assert config.augment.scale == 0.5
     assert read("--config=mine", "--epochs", "9", recipes=tmp_path).epochs == 9
+    assert (
+        read("--epochs", "9", "--config", "mine", recipes=tmp_path).epochs == 9
+    )  # options win wherever they stand
+    (tmp_path / "later.yaml").write_text("epochs: 8\nseed: 4\n")
+    both = read("--seed", "5", "--config", "mine", "--config", "later", recipes=tmp_path)
+    assert (both.epochs, both.seed, both.augment.op) == (8, 5, "cutmix")
+    with pytest.raises(UserError, match="--config needs a value"):
+        read("--epochs", "9", "--config", recipes=tmp_path)
     assert read("--resume", "false").resume is False
 
 

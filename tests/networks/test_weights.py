@@ -6,7 +6,11 @@ import torch
 
 import networks  # noqa: F401
 from engine.checkpoint import load_weights
+from engine.errors import UserError
+from engine.parser import dump
 from networks.weights import load
+from pretrain.config import Config as PretrainConfig
+from reid.load_run import load_trained
 
 
 def saved(content, tmp_path):
@@ -37,3 +41,11 @@ def test_of_two_networks_the_first_is_taken_and_the_other_left_out(tmp_path):
 def test_names_that_do_not_fit_stay_so_that_a_strict_load_reports_them(tmp_path):
     state = {"some.weight": torch.ones(1)}
     assert load(saved(state, tmp_path), like=["conv1.weight"]).state.keys() == state.keys()
+
+
+def test_a_checkpoint_of_another_command_is_named_as_such(tmp_path):
+    """Its options are unknown here, but the user has not typed any of them."""
+    content = {"config": dump(PretrainConfig()), "arch": "resnet18", "num_classes": 3, "epoch": 1}
+    path = saved({**content, "input": "{}", "state_dict": {"a": torch.ones(1)}}, tmp_path)
+    with pytest.raises(UserError, match=r"in\.pth was not written by reid\.train"):
+        load_trained(str(path))

@@ -14,9 +14,9 @@ from engine.errors import UserError
 from imagesets.readers import read_rgb
 from reid import compare, evaluate, export, extract, search, train
 from reid.config import Protocol
+from reid.dataset_layouts import csv_file
 from reid.evaluation.features import load_features, make_features, warnings
 from reid.evaluation.report import evaluate_features
-from reid.sources import csv_file
 
 
 def arrays(seed=0, queries=20, gallery=80, width=16):

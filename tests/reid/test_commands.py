@@ -187,7 +187,7 @@ def test_extract_and_search(run, demo, tmp_path, capsys):
 def test_export_to_onnx(run, tmp_path, capsys):
     import onnxruntime
 
-    from reid.trained import load_trained
+    from reid.load_run import load_trained
 
     out = tmp_path / "reid.onnx"
     assert export.main([str(run), str(out)]) == 0

@@ -8,10 +8,10 @@ from torch import nn
 
 from engine.errors import UserError
 from reid.config import Config, Data, Loss, Model
+from reid.dataset_layouts import open_source
 from reid.losses import batch_hard_triplet, centre_loss
 from reid.model import build_model
 from reid.sampler import identity_batches
-from reid.sources import open_source
 
 
 def test_junk_is_dropped_and_distractors_stay(demo):

@@ -11,7 +11,7 @@ from engine.errors import UserError
 from engine.files import check_targets, replacing
 from engine.onnx import checked_onnx
 from pretrain.export import ExportOptions
-from pretrain.trained import Backbone, load_trained
+from pretrain.load_run import Backbone, load_trained
 
 LARGEST_DIFFERENCE = 1e-3  # between ONNX Runtime and torch, relative to the largest logit
 

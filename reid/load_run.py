@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-import networks.trained
-from networks.trained import Trained
+import networks.load_run
+from networks.load_run import Trained
 from reid.config import Config, Data
 from reid.model import ReidModel, build_model
 
@@ -20,7 +20,7 @@ def load_trained(checkpoint_or_run: str) -> TrainedReid:
     Raises:
         UserError: the file was not written by reid.train, or it is damaged.
     """
-    return networks.trained.load_trained(
+    return networks.load_run.load_trained(
         checkpoint_or_run, "reid.train", Config, _build, epoch=int, input=str, state_dict=dict
     )
 

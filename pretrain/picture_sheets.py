@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.errors import UserError
-from imagesets.contact_sheet import boxed, heat, picture, save_picture, sheet
+from engine.errors import UserError, check_ranges
+from imagesets.contact_sheet import boxed, check_picture_name, heat, picture, save_picture, sheet
 from imagesets.normalize import Normalize
 from keepcore import anywhere, build_keep
 from pretrain.data import Transformed, eval_transform, open_source
+from pretrain.load_run import load_trained
 from pretrain.pictures import PicturesOptions
-from pretrain.trained import load_trained
 
 SIZE = (96, 96)
 PLAIN, SELECTIVE = (220, 40, 40), (30, 200, 70)
@@ -21,7 +21,10 @@ PLAIN, SELECTIVE = (220, 40, 40), (30, 200, 70)
 
 def draw_regions(options: PicturesOptions) -> None:
     """Draw the sheet; implements ``python -m pretrain.pictures``."""
+    check_ranges(options, columns=(1, 200), seed=(0, None))
+    check_picture_name(options.out)
     region_sheet(Path(options.checkpoint), Path(options.out), columns=options.columns, seed=options.seed)
+    print(options.out)
 
 
 def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: int = 3) -> None:

@@ -12,8 +12,8 @@ from engine.progress import with_share
 from imagesets.contact_sheet import save_picture
 from reid.config import Protocol
 from reid.evaluate import EvaluateOptions
+from reid.evaluation.feature_origin import Origin, open_features, protocol_of, require_npz
 from reid.evaluation.features import save_features
-from reid.evaluation.origin import Origin, open_features, protocol_of, require_npz
 from reid.evaluation.report import Report, as_dict, check, evaluate_features
 from reid.report.page import write_page
 from reid.report.pictures import ranked_lists
@@ -29,7 +29,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
 
     Raises:
         UserError: not exactly one input is given, an option is invalid, or
-            :func:`reid.evaluation.origin.open_features` or the evaluation fails.
+            :func:`reid.evaluation.feature_origin.open_features` or the evaluation fails.
     """
     _check(options)
     origin = open_features(options, options.checkpoint or require_npz(options.features))

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from engine import checkpoint
+from engine.errors import UserError
 from engine.parser import from_yaml
 from networks.weights import pick_weights
 
@@ -57,7 +58,10 @@ def load_trained(
     path = checkpoint.newest(checkpoint_or_run)
     content = checkpoint.load(path)
     checkpoint.expect(content, path, program, config=str, arch=str, num_classes=int, **fields)
-    config = from_yaml(config_type, content["config"])
+    try:
+        config = from_yaml(config_type, content["config"])
+    except UserError as error:
+        raise UserError(f"{path} was not written by {program}, or by another version of it: {error}") from error
     model = build(content, config)
     checkpoint.load_weights(model, pick_weights(content, use, path)[0], path)
     return Trained(path, content, config, model.eval())

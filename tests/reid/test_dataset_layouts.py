@@ -9,9 +9,9 @@ from PIL import Image
 
 from engine.errors import UserError
 from reid import data as command
+from reid.check_data import PUBLISHED, inspect, why_no_positive
 from reid.config import Data
-from reid.data_check import PUBLISHED, inspect, why_no_positive
-from reid.sources import GALLERY, PARTS, QUERY, TRAIN, Photo, assemble, guess, market, open_source
+from reid.dataset_layouts import GALLERY, PARTS, QUERY, TRAIN, Photo, assemble, guess, market, open_source
 
 
 def touch(path, picture=False):

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from engine.errors import UserError
+from engine.errors import UserError, check_ranges
 from engine.files import check_targets, write_json
 from imagesets.contact_sheet import check_picture_name
 from keepcore import KeepConfig, borrowed, build_keep, input_gradient
 from pretrain.config import Policy
 from pretrain.fidelity import FidelityOptions
-from pretrain.sheets import fidelity_sheet
-from pretrain.trained import open_run
+from pretrain.load_run import open_run
+from pretrain.picture_sheets import fidelity_sheet
 
 COLUMNS = ("changed", "saliency_lost", "object_lost", "confidence_drop", "flipped")
 
@@ -186,6 +186,10 @@ def print_numbers(numbers: dict[str, dict[str, float]]) -> None:
 
 def report_fidelity(options: FidelityOptions) -> None:
     """Measure, print and write the numbers; implements ``python -m pretrain.fidelity``."""
+    check_ranges(
+        options, images=(1, None), batch_size=(1, None), seed=(0, None), magnitude=(0, 30), quantile=(0, 1)
+    )
+    check_ranges(options, scale=(0.01, 4), tolerance=(0, 255))
     check_targets(options.json_file, options.picture)
     if options.picture:
         check_picture_name(options.picture)

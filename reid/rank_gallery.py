@@ -11,10 +11,10 @@ from torch import Tensor
 from engine.errors import UserError, check_ranges, one_line
 from engine.files import check_targets, write_json
 from imagesets.contact_sheet import save_picture, sheet
-from reid.extraction import embed_paths, fingerprint, photographs
+from reid.extract_features import embed_paths, fingerprint, photographs
+from reid.load_run import TrainedReid, load_trained
 from reid.report.pictures import QUERY, RIGHT, photo_cell
 from reid.search import SearchOptions
-from reid.trained import TrainedReid, load_trained
 
 
 def _gallery(trained: TrainedReid, options: SearchOptions) -> tuple[Tensor, list[Path]]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import nn
 
-import networks.trained
+import networks.load_run
 from networks.create import create_network
-from networks.trained import Trained
+from networks.load_run import Trained
 from semi_supervised.config import Config
 
 
@@ -20,7 +20,7 @@ def load_trained(checkpoint_or_run: str) -> Trained[Config, nn.Module]:
     Raises:
         UserError: the file was not written by semi_supervised.train, or it is damaged.
     """
-    return networks.trained.load_trained(
+    return networks.load_run.load_trained(
         checkpoint_or_run,
         "semi_supervised.train",
         Config,

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import v2
 
-import networks.trained
+import networks.load_run
 from engine.config import TrainingConfig
 from engine.errors import UserError
 from engine.loader import EpochLoader, in_order
@@ -19,7 +19,7 @@ from engine.setup import build_accelerator
 from imagesets.classification import ImageSet
 from imagesets.normalize import Normalize
 from networks.create import create_network
-from networks.trained import Trained
+from networks.load_run import Trained
 from pretrain.config import Config, Data, Policy
 from pretrain.data import POLICIES, eval_crop, open_source
 
@@ -36,7 +36,7 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Backbone:
     Raises:
         UserError: the file was not written by pretrain.train, or it is damaged.
     """
-    return networks.trained.load_trained(
+    return networks.load_run.load_trained(
         checkpoint_or_run, "pretrain.train", Config, _build, use=use, options=str, classes=str
     )
 

@@ -14,10 +14,10 @@ from engine.errors import UserError, check_ranges
 from engine.files import check_targets, replacing
 from engine.setup import build_accelerator
 from reid.config import Embedding
+from reid.dataset_layouts import SUFFIXES, Photo
 from reid.embed import embed
 from reid.extract import ExtractOptions
-from reid.sources import SUFFIXES, Photo
-from reid.trained import TrainedReid, data_options, load_trained
+from reid.load_run import TrainedReid, data_options, load_trained
 
 
 def photographs(place: Path) -> list[Path]:

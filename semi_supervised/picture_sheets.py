@@ -11,10 +11,10 @@ from imagesets.contact_sheet import boxed, check_picture_name, heat, picture, sa
 from imagesets.normalize import Normalize
 from keepcore.draws import BatchShard
 from semi_supervised.data import MEAN, STD, Crops, open_parts
+from semi_supervised.load_run import load_trained
 from semi_supervised.losses import pseudo_target
 from semi_supervised.pictures import PicturesOptions
 from semi_supervised.strong import build_strong
-from semi_supervised.trained import load_trained
 
 CELL = 64
 COUNTED, LEFT_OUT = (30, 160, 70), (210, 60, 50)
@@ -62,3 +62,4 @@ def draw_views(options: PicturesOptions) -> None:
         [picture(normalize.undo(image), size) for image in views.strong_UCHW],
     ]
     save_picture(sheet(rows, ("weak", "crop, box", "saliency", "strong", "kept")), Path(options.out))
+    print(options.out)

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.errors import check_ranges
+from engine.errors import UserError, check_ranges
 from engine.job import Job, Progress
 from engine.loop import Trainer
 from engine.parser import dump
@@ -17,12 +17,12 @@ from imagesets.normalize import Normalize
 from keepcore import without_early_head
 from keepcore.draws import BatchShard
 from pretrain.accuracy import evaluate
-from pretrain.config import Config, Data
+from pretrain.config import Config
 from pretrain.data import open_source, synthetic_source
+from pretrain.load_run import load_attention
 from pretrain.loaders import build_loader
 from pretrain.model import build_model
 from pretrain.step import build_step
-from pretrain.trained import load_attention
 
 OPERATION_NAMES = {"cutout": "Cutout", "cutmix": "CutMix", "erasing": "RandomErasing"}
 
@@ -41,7 +41,7 @@ def train(config: Config) -> dict[str, Any]:
     accelerator = build_accelerator(config)
     share = BatchShard(accelerator.process_index, accelerator.num_processes)
     data = config.data
-    _check(data)
+    _check(config)
     seed_process(config.seed, share.rank)
     source = (
         synthetic_source(data)
@@ -74,11 +74,17 @@ def train(config: Config) -> dict[str, Any]:
     return Trainer(engine, job, config, folder).fit()
 
 
-def _check(data: Data) -> None:
-    """Check that the numbers are in range."""
+def _check(config: Config) -> None:
+    """Refuse numbers out of range."""
+    data = config.data
+    check_ranges(config, label_smoothing=(0, 1))
     check_ranges(data, "data.", image_size=(1, None), eval_size=(0, None), padding=(0, None), hflip=(0, 1))
     check_ranges(data, "data.", batch_size=(1, None), eval_batch_size=(1, None), workers=(0, None))
-    check_ranges(data, "data.", jitter=(0, None))
+    check_ranges(data, "data.", jitter=(0, None), lighting=(0, None), crop_pct=(0.01, 1), num_classes=(0, None))
+    check_ranges(config.model, "model.", early_weight=(0, None), drop_block_size=(1, None))
+    check_ranges(config.baseline, "baseline.", keep=(0, 1), prob=(0, 1), ramp=(0, 1))
+    if not 0 < data.area[0] <= data.area[1] <= 1:
+        raise UserError(f"data.area must be an increasing range in (0, 1], got {list(data.area)}")
 
 
 def _metadata(config: Config, source: ImageSet) -> dict[str, Any]:

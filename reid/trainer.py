@@ -19,11 +19,11 @@ from engine.setup import build_accelerator, build_engine
 from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from keepcore.draws import BatchShard
 from reid.config import Config
-from reid.evaluation.network import evaluate_network
+from reid.dataset_layouts import open_source
+from reid.evaluation.training_metric import evaluate_network
 from reid.model import build_model
 from reid.photos import Photos, train_transform
 from reid.sampler import identity_batches
-from reid.sources import open_source
 from reid.step import build_step
 
 

@@ -10,10 +10,10 @@ from safetensors import safe_open
 from engine import checkpoint
 from keepcore.config import KeepConfig
 from networks.weights import load
-from pretrain import evaluate, export, fidelity, train
-from pretrain.before_after import BeforeAfter, scores
+from pretrain import evaluate, export, fidelity, pictures, train
 from pretrain.config import Baseline, Config, Policy
-from pretrain.training import augmentation_name
+from pretrain.measure_fidelity import BeforeAfter, scores
+from pretrain.trainer import augmentation_name
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +161,17 @@ def test_the_checkpoint_and_its_export_say_it(run, tmp_path):
     assert checkpoint.load(run / "last.pth")["augment"] == "plain"
     assert export.main([str(run), str(tmp_path / "r18.safetensors")]) == 0
     assert [load(path).augment for path in (run, tmp_path / "r18.safetensors")] == ["plain", "plain"]
+
+
+@pytest.mark.slow
+def test_numbers_out_of_range_are_refused_in_one_line(run, tmp_path, capsys):
+    for command, argv, message in (
+        (evaluate, [str(run), "--batch_size", "0"], "batch_size must be at least 1"),
+        (evaluate, [str(run), "--workers", "-1"], "workers must be at least 0"),
+        (pictures, [str(run), str(tmp_path / "a.png"), "--columns", "0"], "columns must be in [1, 200]"),
+        (fidelity, [str(run), "--images", "0"], "images must be at least 1"),
+    ):
+        assert command.main(argv) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1

@@ -10,7 +10,7 @@ from imagesets.data_report import DataReport
 from imagesets.readers import read_rgb
 from reid.config import Data
 from reid.data import CheckOptions
-from reid.sources import DISTRACTOR, PARTS, Photo, ReidSet, guess, open_source
+from reid.dataset_layouts import DISTRACTOR, PARTS, Photo, ReidSet, guess, open_source
 
 # images and identities of train, query and gallery (without junk, with distractors as one identity)
 PUBLISHED = {

@@ -8,10 +8,10 @@ from engine.config import TrainingConfig
 from engine.errors import UserError
 from engine.setup import build_accelerator
 from reid.config import Evaluation, Protocol
+from reid.dataset_layouts import ReidSet, open_source
 from reid.embed import embed_source
 from reid.evaluation.features import Features, load_features
-from reid.sources import ReidSet, open_source
-from reid.trained import data_options, load_trained
+from reid.load_run import data_options, load_trained
 
 
 class Origin(NamedTuple):

@@ -4,10 +4,10 @@ from accelerate import Accelerator
 from torch import nn
 
 from reid.config import Data
+from reid.dataset_layouts import ReidSet
 from reid.embed import embed_source
 from reid.evaluation.metrics import metrics
 from reid.evaluation.rank import feature_blocks, rank_positives
-from reid.sources import ReidSet
 
 
 def evaluate_network(model: nn.Module, source: ReidSet, data: Data, accelerator: Accelerator) -> dict[str, float]:

@@ -9,8 +9,8 @@ from engine.errors import UserError
 from engine.files import check_targets
 from engine.onnx import checked_onnx
 from reid.export import ExportOptions
+from reid.load_run import load_trained
 from reid.model import ReidModel
-from reid.trained import load_trained
 
 LARGEST_DIFFERENCE = 1e-4  # features have length 1
 
