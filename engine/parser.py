@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -116,7 +116,7 @@ def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes
         formatter_class=_Formatter,
         exit_on_error=False,
         allow_abbrev=False,
-        version=version(DISTRIBUTION) if prog else None,
+        version=_version() if prog else None,
     )
     parser.recipes = recipes
     parser.add_argument("--config", action=_FindRecipe, help="YAML recipe: a file or the name of a built-in one")
@@ -138,6 +138,14 @@ def build_parser(config_type: type[Any], prog: str = "", text: str = "", recipes
     for option, action in list(parser._option_string_actions.items()):  # --batch-size means --batch_size
         parser._option_string_actions[option.replace("_", "-")] = action
     return parser
+
+
+def _version() -> str:
+    """Return the version of the installed distribution; a bare checkout has none."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _add_positional(parser: ArgumentParser, word: Field[Any], text: str) -> None:

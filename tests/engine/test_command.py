@@ -233,6 +233,12 @@ def test_a_package_lists_its_commands(package):
     assert sorted(re.findall(rf"python -m ({package}\.\w+)", listed)) == doors
 
 
+def test_a_bare_checkout_needs_no_installed_distribution(monkeypatch, capsys):
+    monkeypatch.setattr("engine.parser.DISTRIBUTION", "no-such-distribution")
+    assert Command(Words, "no.such.module:function", "test", "")(["--version"]) == 0
+    assert "not installed" in capsys.readouterr().out
+
+
 def test_version_and_completion():
     version = importlib.metadata.version("keepaugment")
     assert version in python("-m", "pretrain.train", "--version").stdout
