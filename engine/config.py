@@ -19,7 +19,7 @@ class OptimConfig:
         decay_norm_bias: also decay normalisation weights and biases, as the CIFAR and re-ID recipes do.
         schedule: learning-rate schedule; cosine_7_16 (UDA, FixMatch) ends at a fifth of the peak rate.
         per: whether the learning rate changes at every update or at every epoch.
-        milestones: epochs, counted from 1, at which multistep multiplies the rate by gamma, e.g. [150, 225].
+        milestones: numbers of epochs after which multistep multiplies the rate by gamma, e.g. [150, 225].
         gamma: factor of the multistep schedule.
         warmup_epochs: length of the linear warm-up, in epochs.
         warmup_lr: learning rate at the start of the warm-up.

@@ -58,7 +58,9 @@ def build_scheduler(
         optimizer,
         sched=optim.schedule,
         num_epochs=epochs,
-        decay_milestones=list(optim.milestones),
+        decay_milestones=[
+            milestone + per_epoch for milestone in optim.milestones
+        ],  # timm counts the current epoch
         decay_rate=optim.gamma,
         min_lr=optim.min_lr,
         warmup_lr=optim.warmup_lr,

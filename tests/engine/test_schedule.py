@@ -54,3 +54,17 @@ def test_numbers_out_of_range_are_told_by_their_options_name(value):
         check_ranges(OptimConfig(lr=value), "optim.", lr=(1, None))
     with pytest.raises(UserError, match=r"ema_decay must be in \[0\.5, 1\], got"):
         check_ranges(TrainingConfig(ema_decay=value), ema_decay=(0.5, 1))
+
+
+@pytest.mark.parametrize("per", ["update", "epoch"])
+def test_milestones_are_epochs_that_are_complete_as_in_torch(per):
+    """Rate of the middle update of each epoch against torch's MultiStepLR."""
+    optim = OptimConfig(lr=1.0, schedule="multistep", per=per, milestones=(2, 4), gamma=0.1)
+    ours = [rates(optim, 6, 5)[epoch * 5 + 2] for epoch in range(6)]
+    torchs, optimizer = [], torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4], 0.1)
+    for _ in range(6):
+        torchs.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert ours == pytest.approx(torchs)
