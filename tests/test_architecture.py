@@ -41,6 +41,7 @@ LATE = {
     ("engine/onnx.py", "checked_onnx"): "ONNX is an extra",
     ("imagesets/demo/paint.py", "__init__"): "scikit-learn is needed for the demo set alone",
     ("detection/table11/launch.py", "train_net"): "Detectron2 is not on PyPI",
+    ("detection/table11/differences.py", "_row_config"): "Detectron2 is not on PyPI",
     ("detection/detectors/verify.py", "_detector"): "Detectron2 is not on PyPI",
     ("detection/detectors/build.py", "build"): "Detectron2 is not on PyPI",
     ("detection/detectors/build.py", "load_weights"): "Detectron2 is not on PyPI",

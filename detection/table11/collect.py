@@ -50,7 +50,7 @@ def tabulate(runs: Sequence[DetectorRun], metric: str = METRIC) -> tuple[list[st
         metric: name of the metric; the paper's columns are filled only for box AP.
 
     Returns:
-        Header and lines: one per row of the paper, then one for other configs. A ``*`` marks numbers that are
+        Header and lines: one per row of the paper, then one for each other config. A ``*`` marks numbers that are
         not of the full schedule.
 
     Source: Table 11; detectron2's MODEL_ZOO.md.
@@ -64,17 +64,25 @@ def tabulate(runs: Sequence[DetectorRun], metric: str = METRIC) -> tuple[list[st
         *(f"ours: {arm}" for arm in arms),
     ]
     lines = []
-    for name in [*ROWS, *([OTHER] if any(run.row == OTHER for run in runs) else [])]:
+    others = list(dict.fromkeys(run.signature for run in runs if run.row == OTHER))
+    for name in [*ROWS, *others]:
         row = ROWS.get(name)
+        mine = [run for run in runs if name in (run.row, run.signature if run.row == OTHER else "")]
         published = row is not None and metric == METRIC
         line = [row.title, *(f"{v:.1f}" for v in (row.paper, row.zoo, row.keep))] if row and published else []
-        line = line or [row.title if row else OTHER, "-", "-", "-"]
-        for arm in arms:
-            seeds = [run for run in runs if (run.row, run.arm) == (name, arm)]
-            text = mean_std([run.value for run in seeds if not math.isnan(run.value)], count=True)
-            line.append(text + "*" * any(run.remark for run in seeds))
-        lines.append(line)
+        line = line or [row.title if row else f"{OTHER}: {mine[0].folder}", "-", "-", "-"]
+        lines.append([*line, *(_cell([run for run in mine if run.arm == arm]) for arm in arms)])
     return header, lines
+
+
+def _cell(runs: Sequence[DetectorRun]) -> str:
+    """Average the seeds of like runs; runs with different configs or lengths stand beside one another."""
+    texts = []
+    for signature in dict.fromkeys(run.signature for run in runs):
+        seeds = [run for run in runs if run.signature == signature]
+        text = mean_std([run.value for run in seeds if not math.isnan(run.value)], count=True)
+        texts.append(text + "*" * any(run.remark for run in seeds))
+    return "; ".join(texts) or "-"
 
 
 def remarks(runs: Sequence[DetectorRun]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from detection.checkpoints.write import read
+from detection.table11.differences import differences, signature
 from detection.table11.rows import BATCH, SCHEDULE
 from detection.table11.run_note import read_note
 from detection.table11.settings import OTHER, Settings, read_config, settings_of
@@ -28,6 +29,8 @@ class DetectorRun:
         iteration: iteration of the evaluation.
         settings: settings in its config.
         gpus: number of GPUs that detection.run used; 0 if unknown.
+        differences: keys in which its config differs from the row's.
+        signature: the same for runs that differ in their seed alone.
     """
 
     folder: str
@@ -37,6 +40,8 @@ class DetectorRun:
     iteration: int
     settings: Settings
     gpus: int = 0
+    differences: tuple[str, ...] = ()
+    signature: str = ""
 
     @property
     def expected(self) -> int:
@@ -55,8 +60,11 @@ class DetectorRun:
             return "the schedule was scaled to a number of GPUs that is not known: the run may be unfinished"
         if self.iteration < self.expected - 1:
             return f"unfinished: iteration {self.iteration} of {self.expected}"
+        if self.differences:
+            more = f", and {len(self.differences) - 3} more" if len(self.differences) > 3 else ""
+            return f"not the config of {self.row}: {', '.join(self.differences[:3])}{more}"
         images = self.settings.iterations * self.settings.batch
-        if self.row != OTHER and images < SCHEDULE * BATCH:
+        if self.row != OTHER and images != SCHEDULE * BATCH:
             return (
                 f"{self.settings.iterations} iterations of {self.settings.batch} instead of {SCHEDULE} of {BATCH}"
             )
@@ -85,7 +93,8 @@ def read_run(text: str, metric: str = METRIC) -> DetectorRun:
         columns = ", ".join(key for key in last if key.startswith("bbox/") and "-" not in key)
         raise UserError(f"metric: {metric!r} is not in {folder}/metrics.json: choose from {columns}")
     config, note = folder / "config.yaml", read_note(folder)
-    settings = settings_of(read_config(config)) if config.is_file() else Settings()
+    cfg = read_config(config) if config.is_file() else {}
+    settings = settings_of(cfg)
     value = last[metric]
     return DetectorRun(
         folder=folder.name,
@@ -95,6 +104,8 @@ def read_run(text: str, metric: str = METRIC) -> DetectorRun:
         iteration=int(last.get("iteration", 0)),
         settings=settings,
         gpus=int(note.get("gpus") or 0),
+        differences=differences(cfg, settings.row),
+        signature=signature(cfg),
     )
 
 
