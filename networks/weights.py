@@ -9,9 +9,10 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -23,6 +24,17 @@ from networks.pickles import read_pickle
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict")
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "_fsdp_wrapped_module.")
+# What the arguments stored beside weights are often made of. Loading them runs no code.
+NUMPY_KINDS = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_, np.uint8)
+HARMLESS_TYPES: list[Any] = [
+    argparse.Namespace,
+    (PosixPath, "pathlib.PosixPath"),
+    (PosixPath, "pathlib._local.PosixPath"),  # Python 3.13's name
+    np.dtype,
+    (np._core.multiarray.scalar, "numpy._core.multiarray.scalar"),
+    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # before NumPy 2
+    *(type(np.dtype(kind)) for kind in NUMPY_KINDS),
+]
 # timm options that do not change the network at test time, or whose effect shows in its tensors.
 HARMLESS = {
     "drop_rate",
@@ -126,7 +138,7 @@ def _read(path: Path) -> dict[str, Any]:
             return _read_safetensors(path)
         if path.suffix == ".pkl" and not zipfile.is_zipfile(path):
             return read_pickle(path)
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        with torch.serialization.safe_globals(HARMLESS_TYPES), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about the pickle protocol of files that it rejects
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -1,5 +1,11 @@
 """Checkpoints of any nesting are read by the names of the network that they are to fill."""
 
+import argparse
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
 import pytest
 import timm
 import torch
@@ -49,3 +55,28 @@ def test_a_checkpoint_of_another_command_is_named_as_such(tmp_path):
     path = saved({**content, "input": "{}", "state_dict": {"a": torch.ones(1)}}, tmp_path)
     with pytest.raises(UserError, match=r"in\.pth was not written by reid\.train"):
         load_trained(str(path))
+
+
+@pytest.mark.parametrize("module", ["numpy._core.multiarray", "numpy.core.multiarray"])
+def test_numpy_scalars_and_paths_among_the_arguments_are_read(module, tmp_path):
+    args = argparse.Namespace(
+        lr=np.float64(0.1), epochs=np.int64(3), decay=np.float32(0.5), amp=np.bool_(True), out=Path("/a/b")
+    )
+    path = tmp_path / "model.pth"
+    torch.save({"state_dict": {"fc.weight": torch.ones(2)}, "args": args, "best": np.float64(3.25)}, path)
+    _rename_module(path, "numpy._core.multiarray", module)
+    state = load(path).state
+    assert state["fc.weight"].tolist() == [1.0, 1.0]
+
+
+def _rename_module(path, before, after):
+    """Give a global of the pickle the name that another NumPy wrote (text form, ended by a line feed)."""
+    source = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+    with zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("data.pkl"):
+                old = f"c{before}\n".encode()
+                assert old in content
+                content = content.replace(old, f"c{after}\n".encode())
+            target.writestr(name, content)
