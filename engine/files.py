@@ -95,14 +95,27 @@ def write_json(content: Any, path: str | Path, *, indent: int | None = 1) -> Non
     """
     if str(path) in ("", "."):
         return
-    text = json.dumps(_finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(content), indent=indent, ensure_ascii=False, allow_nan=False)
     with replacing(Path(path)) as file:
         file.write((text + "\n").encode())
 
 
-def _finite(value: Any) -> Any:
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is truncated or is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid JSON, or is truncated: {error}") from error
+
+
+def finite(value: Any) -> Any:
+    """Replace every NaN and infinity in plain values by None, because strict JSON has neither."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

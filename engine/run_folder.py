@@ -1,7 +1,6 @@
 """The run folder: resolved config, versions, metrics.jsonl, TensorBoard logs, last.pth and best.pth."""
 
 import json
-import math
 import platform
 import shlex
 import subprocess
@@ -16,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from engine.config import TrainingConfig
 from engine.errors import UserError
-from engine.files import replacing, write_json
+from engine.files import finite, replacing, write_json
 from engine.metrics_log import METRICS, read_rows
 from engine.parser import dump
 
@@ -34,9 +33,8 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path, self.writes, self.resumes = path, writes, False
         self._board: Any = None
-        self._postponed: TrainingConfig | None = (
-            None  # until the first step, so that an earlier failure leaves an older run intact
-        )
+        # Written at the first step, so that an earlier failure leaves an older run intact.
+        self._postponed: TrainingConfig | None = None
         self._kept_epochs = 0
 
     @property
@@ -93,7 +91,7 @@ class RunFolder:
         if not self.writes:
             return
         self.begin()
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        clean: dict[str, Any] = finite(row)
         with (self.path / METRICS).open("a") as file:
             file.write(json.dumps(clean) + "\n")
         if self._board is None:

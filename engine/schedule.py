@@ -58,9 +58,8 @@ def build_scheduler(
         optimizer,
         sched=optim.schedule,
         num_epochs=epochs,
-        decay_milestones=[
-            milestone + per_epoch for milestone in optim.milestones
-        ],  # timm counts the current epoch
+        # timm counts the current epoch, torch's MultiStepLR the complete ones
+        decay_milestones=[milestone + per_epoch for milestone in optim.milestones],
         decay_rate=optim.gamma,
         min_lr=optim.min_lr,
         warmup_lr=optim.warmup_lr,

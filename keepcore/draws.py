@@ -1,6 +1,6 @@
-"""The randomness of one training step, drawn apart from what it is applied to.
+"""The random numbers of one training step, drawn before they are applied.
 
-Shape legend: B images of a batch, P images the coin picked, S sizes (1 or P).
+Shape legend: B images of a batch, P images selected for augmentation, S sizes (1 or P).
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Draws(NamedTuple):
     Attributes:
         picked_P: int64 indices of the images to change.
         sizes_S2: int64 (height, width), S = 1 or P.
-        u_P: float64 in [0, 1): which of the eligible boxes.
+        u_P: float64 in [0, 1), which choose among the eligible boxes.
         partner_P: int64 index of the image mixed in; None unless the composer needs a partner.
         noise_seed: seed of the fill's noise, which is generated on the images' device.
     """
@@ -45,7 +45,7 @@ def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
     only partners are chosen within the process.
 
     Args:
-        draws: of :meth:`keepcore.KeepAugment.draw` for the whole batch.
+        draws: result of :meth:`keepcore.KeepAugment.draw` for the whole batch.
         rank: index of the process.
         processes: number of processes that share the batch, in consecutive parts.
         batch: number of images over all processes.
@@ -70,10 +70,10 @@ def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
 
 
 def among(draws: Draws, mask_B: Tensor) -> Draws:
-    """Leave out images: they stay as they are, and no saliency map is computed for them.
+    """Leave images out: they stay as they are, and no saliency map is computed for them.
 
     Args:
-        draws: of a step that mixes no images.
+        draws: draws of a step that mixes no images.
         mask_B: bool on the CPU, True for the images that may change.
 
     Returns:

@@ -1,6 +1,7 @@
 """KeepAugment: saliency -> scores -> box -> composite, in that order.
 
-Value contract: normalised floats, B x C x H x W. Shape legend: B images, P images the coin picked, 4 box edges.
+Images are normalised floats, B x C x H x W.
+Shape legend: B images, P images selected for augmentation, 4 box edges.
 """
 
 from collections.abc import Callable
@@ -29,10 +30,11 @@ class Kept(NamedTuple):
 
     Attributes:
         images_BCHW: the augmented images.
-        boxes_B4: int64 ``(y0, x0, y1, x1)``; empty where the coin left the image alone.
+        boxes_B4: int64 ``(y0, x0, y1, x1)``; empty for images that were left unchanged.
         lam_B: float32 weight of the own label; 1 unless mixed.
-        partner_B: int64 index of the image mixed in (itself where none); None unless the composer needs a partner.
-        share_B: float32 share of the image's saliency inside its box; NaN where no saliency was taken.
+        partner_B: int64 index of the image mixed in (its own index if none was); None unless the
+            composer needs a partner.
+        share_B: float32 share of the image's saliency inside its box; NaN if no saliency was computed.
         flat_B: bool, the map was constant or not finite, so the box was drawn uniformly.
     """
 
@@ -44,7 +46,7 @@ class Kept(NamedTuple):
     flat_B: Tensor
 
     def target(self, labels_B: Tensor, num_classes: int) -> Tensor:
-        """Give what the loss compares with: the labels, or soft labels where images were mixed.
+        """Return the target of the loss: the labels, or soft labels if images were mixed.
 
         Args:
             labels_B: int64 labels in [0, num_classes).
@@ -61,23 +63,23 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepAugment:
-    """Augment a batch without destroying what it is about.
+    """Augment a batch without destroying the important regions of its images.
 
-    Each field is one independent choice; KeepCutout, KeepRandomErasing, KeepCutMix and KeepPaste fill them in.
+    The fields are independent of one another; KeepCutout, KeepRandomErasing, KeepCutMix and KeepPaste set them.
 
     Attributes:
         size: draws the region's height and width.
         selector: ``below`` (cut), ``above`` (paste) or ``anywhere`` (no saliency: the plain augmentation). One
-            that needs no saliency says so with :func:`keepcore.traits.declare`.
+            that needs no saliency declares so with :func:`keepcore.traits.declare`.
         composer: ``cut``, ``paste`` or ``cutmix``. One that mixes in another image declares it.
         quantile: tau in [0, 1].
         border: ``"inside"`` or ``"clip"``, see :func:`keepcore.scores.candidates`.
         reduce: ``"sum"`` or ``"mean"`` of the saliency in a box.
-        prob: chance that the operation fires, in [0, 1]; saliency is taken only for the images it picked.
-        coin: fires per ``"image"`` or per ``"batch"``.
+        prob: probability of augmentation, in [0, 1]; saliency is computed only for the selected images.
+        coin: whether the decision to augment is made per ``"image"`` or per ``"batch"``.
         fill: colour of cut regions.
         policy: on-device augmentation for paste; used when no augmented images are given.
-        saliency: the map; wrap with :func:`keepcore.at_scale` for low resolution.
+        saliency: computes the map; wrap with :func:`keepcore.at_scale` for low resolution.
         head: module -> logits_fn; :func:`keepcore.early_logits` stops after the first stage.
         bn: BatchNorm during the saliency pass, see :func:`keepcore.borrowed`.
         autocast: surrounds the saliency pass, e.g. ``accelerator.autocast``, and applies to its network alone.
@@ -121,13 +123,15 @@ class KeepAugment:
         """Augment one batch.
 
         Args:
-            model: the network being trained (borrowed and handed back untouched), or any images -> logits_BK.
+            model: the network being trained, whose modes and gradients are left untouched, or any
+                function images -> logits_BK.
             images_BCHW: clean, normalised floats; never written to.
             labels_B: int64 labels, for scores that need them.
             augmented_BCHW: another view of the same pixels, e.g. from :class:`keepcore.TwoViews`. Paste puts
                 the important region back on it; cut and CutMix change it instead of the clean image.
-            generator: randomness; on the CPU for no waiting on the device. None: torch's global one.
-            share: of this process in a batch of several, whose generators are in the same state.
+            generator: source of randomness; one on the CPU avoids waiting for the device. None uses
+                torch's global one.
+            share: part of the batch that this process holds; all processes have generators in the same state.
 
         Returns:
             Kept: images, boxes and what a mixed loss needs.
@@ -153,7 +157,7 @@ class KeepAugment:
         return self.apply(model, images_BCHW, labels_B, augmented_BCHW, mine)
 
     def draw(self, batch: int, height: int, width: int, *, generator: torch.Generator | None) -> Draws:
-        """Draw everything random of one step; the amount drawn depends on the arguments only."""
+        """Draw all random numbers of one step; how many are drawn depends on the arguments alone."""
         generator = torch.default_generator if generator is None else generator
         device = generator.device
         coins_B = torch.rand(batch if self.coin == "image" else 1, generator=generator, device=device)
@@ -179,7 +183,7 @@ class KeepAugment:
         augmented_BCHW: Tensor | None,
         draws: Draws,
     ) -> Kept:
-        """Apply a draw: deterministic. Arguments as for ``__call__``."""
+        """Apply draws deterministically; the arguments are those of ``__call__``."""
         base_BCHW = _base(images_BCHW, augmented_BCHW)
         batch, device = len(images_BCHW), images_BCHW.device
         if len(draws.picked_P) == 0:
@@ -214,11 +218,11 @@ class KeepAugment:
         )
 
     def checked(self, height: int, width: int) -> Self:
-        """Return the operation, after checking that its regions fit images of this size.
+        """Check that the regions fit images of a given size, and return the operation.
 
         Args:
-            height: of the images, pixels.
-            width: of the images, pixels.
+            height: height of the images, pixels.
+            width: width of the images, pixels.
 
         Raises:
             ValueError: a region is larger than the image where it must lie inside, or the border is unknown.
@@ -228,14 +232,14 @@ class KeepAugment:
         return self
 
     def bind(self, model: nn.Module, num_classes: int) -> "Bound":
-        """Give the operation the call form of torchvision's batch transforms: (images, labels) -> the same.
+        """Return the operation as one of torchvision's batch transforms: (images, labels) -> (images, labels).
 
         Args:
             model: the network being trained.
             num_classes: K, for soft labels.
 
         Returns:
-            A callable for the place where ``torchvision.transforms.v2.CutMix`` stands.
+            A callable that can replace ``torchvision.transforms.v2.CutMix``.
         """
         return Bound(self, model, num_classes)
 
@@ -268,7 +272,7 @@ class KeepAugment:
         return boxes_P4, (inside_P / map_PHW.sum((1, 2), dtype=inside_P.dtype)).float(), flat_P
 
     def map_of(self, model: nn.Module | LogitsFn, images_BCHW: Tensor, labels_B: Tensor | None = None) -> Tensor:
-        """Take the saliency map alone, for pictures and measurements: map_BHW, float32."""
+        """Compute the saliency map_BHW alone, float32, for pictures and measurements."""
         if not isinstance(model, nn.Module):
             with self.autocast():
                 return self.saliency(model, images_BCHW, labels_B)

@@ -30,7 +30,7 @@ class KeepOptions(TypedDict, total=False):
 
 
 def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **options: Unpack[KeepOptions]) -> KeepAugment:
-    """Cut a square where it hurts least.
+    """Cut a square from an unimportant part of the image.
 
     Args:
         length: side in pixels (int), (height, width), or a fraction of each side (float).
@@ -41,7 +41,7 @@ def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **options: Un
         The operation; ``selector=anywhere`` or ``quantile=1`` makes it plain Cutout.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option is out of range.
 
     Example:
         >>> KeepCutout(16).quantile
@@ -57,10 +57,10 @@ def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **options: Un
 def KeepRandomErasing(
     prob: float = 0.5, *, size: SizeFn | None = None, fill: FillFn | None = None, **options: Unpack[KeepOptions]
 ) -> KeepAugment:
-    """Erase a rectangle of random size where it hurts least.
+    """Erase a rectangle of random size from an unimportant part of the image.
 
     Args:
-        prob: chance per image; saliency is taken only for the images that the coin picked.
+        prob: probability per image; saliency is computed only for the selected images.
         size: default :func:`keepcore.sizes.erasing_size` with area 0.02-1/3 and aspect 0.3-3.3.
         fill: ``constant(...)`` (default 0), ``image_mean`` or ``noise``.
         **options: quantile (0.6), border (``"inside"``), saliency, head, bn, reduce, selector.
@@ -69,7 +69,7 @@ def KeepRandomErasing(
         The operation.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option is out of range.
 
     Example:
         >>> KeepRandomErasing(0.5).prob
@@ -85,28 +85,28 @@ def KeepRandomErasing(
 def KeepCutMix(
     alpha: float = 1.0, *, prob: float = 1.0, per: str = "batch", **options: Unpack[KeepOptions]
 ) -> KeepAugment:
-    """Replace the region of an image that matters least by another image's.
+    """Replace an unimportant region of an image by the same region of another image.
 
     Args:
         alpha: lambda ~ Beta(alpha, alpha).
-        prob: chance of mixing.
-        per: ``"batch"``: coin and box size are drawn once per batch; ``"image"``: for each image. The position
-            is always each image's own.
+        prob: probability of mixing.
+        per: ``"batch"``: whether to mix and the box size are drawn once per batch; ``"image"``: for each image.
+            The position is always each image's own.
         **options: quantile (0.6), border (``"clip"``), saliency, head, bn, reduce, selector.
 
     Returns:
         The operation; use ``kept.target(labels, num_classes)`` for the loss.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option is out of range.
 
     Example:
         >>> KeepCutMix().coin
         'batch'
 
     Source: Gong et al., CVPR 2021, Sec. 4.2; Yun et al., ICCV 2019.
-    Differs from the paper: nothing stated; as in clovaai's code the size is per batch, unlike it the
-    position, and so lambda, is per image.
+    Differs from the paper: it states neither. As in clovaai's code, the size is drawn per batch; unlike there, the
+    position, and therefore lambda, is drawn per image.
     """
     choices: KeepOptions = {"selector": below, "border": "clip", **options}
     return KeepAugment(size=cutmix_size(alpha, per), composer=cutmix, prob=prob, coin=per, **choices)
@@ -127,14 +127,14 @@ def KeepPaste(
     Args:
         length: side in pixels: 16 on CIFAR-10, 40 on ImageNet; or a fraction.
         policy: batch -> batch on the device, for augmentations that run there; None: pass ``augmented``.
-        prob: chance per image that the region is pasted back; otherwise the augmented image stays as it is.
+        prob: probability per image that the region is pasted back; otherwise the augmented image stays as it is.
         **options: quantile (0.6), border (``"inside"``), saliency, head, bn, reduce, selector.
 
     Returns:
         The operation; ``selector=anywhere`` or ``quantile=0`` pastes a random region.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option is out of range.
 
     Example:
         >>> KeepPaste(16, policy=lambda images: -images).border

@@ -10,7 +10,7 @@ def without_autocast(tensor: Tensor) -> torch.autocast:
     """Return a context in which operations on a tensor's device run in the precision of their inputs.
 
     Args:
-        tensor: on the device.
+        tensor: any tensor on the device.
 
     Example:
         >>> with torch.autocast("cpu", dtype=torch.bfloat16), without_autocast(torch.ones(1)):
@@ -30,7 +30,7 @@ def in_callers_autocast(logits_fn: Callable[[Tensor], Tensor], tensor: Tensor) -
 
     Args:
         logits_fn: images -> logits_BK.
-        tensor: on the device of the images.
+        tensor: any tensor on the device of the images.
 
     Returns:
         The same function; its logits are float32.
@@ -44,7 +44,7 @@ def in_callers_autocast(logits_fn: Callable[[Tensor], Tensor], tensor: Tensor) -
         enabled, dtype = _has_bfloat16(device_type), torch.bfloat16
 
     def logits(images_BCHW: Tensor) -> Tensor:
-        # autocast's cache of cast weights knows no dtype: the caller would get ours
+        # autocast caches cast weights without regard to their dtype, so the caller would get bfloat16 ones
         with torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=enabled and not replaced):
             output = logits_fn(images_BCHW)
         return output.float() if isinstance(output, Tensor) else output

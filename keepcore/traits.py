@@ -32,15 +32,15 @@ def declare(**traits: bool) -> Callable[[F], F]:
 
 
 def has_trait(function: object, name: str, *, default: bool) -> bool:
-    """Look a trait up, also behind ``functools.partial`` and ``functools.wraps``.
+    """Look up a trait, also behind ``functools.partial`` and ``functools.wraps``.
 
     Args:
         function: a composer or selector.
-        name: of the trait.
-        default: the answer for a function that does not declare it.
+        name: name of the trait.
+        default: value for a function that does not declare the trait.
 
     Returns:
-        The declared value.
+        The declared value, or the default.
     """
     while function is not None:
         traits: dict[str, bool] = getattr(function, "traits", {})

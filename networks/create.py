@@ -24,10 +24,23 @@ def create_network(name: str, num_classes: int, options: Mapping[str, Any], fiel
 
     Source: timm.create_model.
     """
-    if not timm.is_model(name):
-        raise UserError(f"{field}: unknown model {name!r}{nearest(name, timm.list_models())}")
+    check_name(name, field)
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
     except (TypeError, ValueError, RuntimeError, AttributeError, LookupError, OSError) as error:
         raise UserError(f"{field}: {name} does not accept these options: {one_line(error)}") from error
     return model
+
+
+def check_name(name: str, field: str) -> None:
+    """Check that timm knows a network of this name.
+
+    Args:
+        name: name of the network.
+        field: field of the config, for the message.
+
+    Raises:
+        UserError: the name is unknown; the message suggests the nearest.
+    """
+    if not timm.is_model(name):
+        raise UserError(f"{field}: unknown model {name!r}{nearest(name, timm.list_models())}")

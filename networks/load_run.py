@@ -1,6 +1,7 @@
 """A trained network, rebuilt from its checkpoint alone."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -65,3 +66,18 @@ def load_trained(
     model = build(content, config)
     checkpoint.load_weights(model, pick_weights(content, use, path)[0], path)
     return Trained(path, content, config, model.eval())
+
+
+def check_classes(trained: Trained[C, M], classes: Sequence[str], place: str) -> None:
+    """Check that a data set has the classes that a classifier was trained on.
+
+    Args:
+        trained: network whose checkpoint records its classes.
+        classes: class names of the data set, in label order.
+        place: folder or name of the data set, for the message.
+
+    Raises:
+        UserError: the names or their order differ.
+    """
+    if json.dumps(classes) != trained.content["classes"]:
+        raise UserError(f"{trained.path} has different classes from {place}: check --root")

@@ -36,7 +36,7 @@ HARMLESS_TYPES: list[Any] = [
     *(type(np.dtype(kind)) for kind in NUMPY_KINDS),
 ]
 # timm options that do not change the network at test time, or whose effect shows in its tensors.
-HARMLESS = {
+HARMLESS_OPTIONS = {
     "drop_rate",
     "drop_path_rate",
     "drop_block_rate",
@@ -292,7 +292,7 @@ class CheckpointMetadata(NamedTuple):
     def refuse_options(self) -> None:
         """Reject networks that options have changed in ways that their tensors do not show."""
         theirs = self.argument("model_kwargs") or {}
-        changed = sorted((self.json("options") | dict(theirs)).keys() - HARMLESS)
+        changed = sorted((self.json("options") | dict(theirs)).keys() - HARMLESS_OPTIONS)
         if changed:
             raise UserError(
                 f"{self.path} was trained with the option {', '.join(changed)}, "

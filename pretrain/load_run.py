@@ -13,13 +13,12 @@ from torchvision.transforms import v2
 
 import networks.load_run
 from engine.config import TrainingConfig
-from engine.errors import UserError
 from engine.loader import EpochLoader, in_order
 from engine.setup import build_accelerator
 from imagesets.classification import ImageSet
 from imagesets.normalize import Normalize
 from networks.create import create_network
-from networks.load_run import Trained
+from networks.load_run import Trained, check_classes
 from pretrain.config import Config, Data, Policy
 from pretrain.data import POLICIES, eval_crop, open_source
 
@@ -57,8 +56,7 @@ def open_data(trained: Backbone, root: str) -> tuple[Data, ImageSet]:
     """
     data = replace(trained.config.data, root=root or trained.config.data.root)
     source = open_source(data)
-    if json.dumps(source.classes) != trained.content["classes"]:
-        raise UserError(f"{trained.path} has different classes from {data.root or data.dataset}: check --root")
+    check_classes(trained, source.classes, data.root or data.dataset)
     return data, source
 
 

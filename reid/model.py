@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.checkpoint import load_weights
-from engine.errors import UserError, nearest, one_line
+from engine.errors import UserError, one_line
+from networks.create import check_name
 from networks.weights import load
 from reid.config import Config, Model
 
@@ -81,8 +82,7 @@ def create_backbone(model: Model) -> Any:
 
     Source: timm; Sun et al., ECCV 2018 (last stride 1).
     """
-    if not timm.is_model(model.name):
-        raise UserError(f"model.name: unknown model {model.name!r}{nearest(model.name, timm.list_models())}")
+    check_name(model.name, "model.name")
     backbone = _from_timm(model)
     if not hasattr(backbone, "layer4"):
         raise UserError(f"model.name: {model.name} is not a ResNet: it has no stage named layer4")

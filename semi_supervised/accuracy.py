@@ -10,13 +10,13 @@ from accelerate import Accelerator
 from torch import nn
 
 from engine.config import TrainingConfig
-from engine.errors import UserError
 from engine.loader import on_device
 from engine.metrics_log import median_of_last
 from engine.setup import build_accelerator
 from imagesets.normalize import Normalize
 from keepcore import borrowed
 from keepcore.draws import BatchShard
+from networks.load_run import check_classes
 from semi_supervised.config import Data
 from semi_supervised.data import MEAN, STD, eval_batches, open_source
 from semi_supervised.evaluate import EvaluateOptions
@@ -57,8 +57,7 @@ def report_accuracy(options: EvaluateOptions) -> None:
     data = replace(trained.config.data, root=options.root or trained.config.data.root)
     accelerator = build_accelerator(TrainingConfig(device=options.device))
     source = open_source(data)
-    if json.dumps(source.classes) != trained.content["classes"]:
-        raise UserError(f"{trained.path} has different classes from {data.root or data.dataset}: check --root")
+    check_classes(trained, source.classes, data.root or data.dataset)
     numbers: dict[str, Any] = evaluate(trained.model.to(accelerator.device), source.val, data, accelerator)
     if Path(options.checkpoint).is_dir():
         numbers["top1_median_last20"] = median_of_last(Path(options.checkpoint))

@@ -15,6 +15,7 @@ from detection.table11.rows import CONFIGS, ROWS
 from engine import checkpoint
 from engine.errors import UserError
 from engine.files import replacing
+from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
 from networks.pickles import read_pickle
 
 SUFFIXES = (".pth", ".pkl")
@@ -145,10 +146,9 @@ def train_command(arch: Arch, weights: Path, mean: Sequence[float], std: Sequenc
     has = {"DEPTH": row.depth, "STRIDE_IN_1X1": False, "NORM": "FrozenBN"}
     more: dict[str, Any] = {"MODEL.WEIGHTS": weights.resolve()}
     more |= {f"MODEL.RESNETS.{k}": v for k, v in resnet_keys(arch).items() if has.get(k) != v}
-    default = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    for key, values, imagenet in zip(("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"), (mean, std), default, strict=True):
-        if tuple(values) != imagenet:
-            more[key] = str(pixels(values)).replace(" ", "")
+    for key, values, default in (("PIXEL_MEAN", mean, IMAGENET_MEAN), ("PIXEL_STD", std, IMAGENET_STD)):
+        if tuple(values) != default:
+            more[f"MODEL.{key}"] = str(pixels(values)).replace(" ", "")
     try:
         script = str(train_net())
     except UserError:

@@ -1,6 +1,5 @@
 """COCO data sets in the layout of DETECTRON2_DATASETS: names, ids, reading, writing. Imports nothing heavy."""
 
-import json
 import math
 import os
 import shutil
@@ -10,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from engine.errors import UserError
-from engine.files import write_json
+from engine.files import read_json, write_json
 from imagesets.demo.detection import CATEGORY_IDS, CATEGORY_NAMES
 
 _FIELDS: dict[str, dict[str, type]] = {
@@ -54,10 +53,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"annotations {path} not found")
-    try:
-        content = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is truncated or is not valid JSON: {error}") from error
+    content = read_json(path)
     lacking = [
         key
         for key in ("images", "annotations", "categories")

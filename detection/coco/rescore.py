@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import io
-import json
 import math
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from detection.coco.folder import check_box, read_annotations
 from detection.rescore import RescoreOptions
 from engine.errors import UserError
-from engine.files import check_targets, write_json
+from engine.files import check_targets, read_json, write_json
 
 RESULTS = Path("inference") / "coco_instances_results.json"
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -150,10 +149,7 @@ def read_predictions(path: Path) -> list[dict[str, Any]]:
     path = path / RESULTS if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"predictions {path} not found: run train_net.py to the end, or with --eval-only")
-    try:
-        predictions = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is truncated or is not valid JSON: {error}") from error
+    predictions = read_json(path)
     if not isinstance(predictions, list):
         raise UserError(f"{path} is not a list of COCO predictions")
     for index, prediction in enumerate(predictions):

@@ -64,10 +64,9 @@ def tabulate(runs: Sequence[DetectorRun], metric: str = METRIC) -> tuple[list[st
         *(f"ours: {arm}" for arm in arms),
     ]
     lines = []
-    others = list(dict.fromkeys(run.signature for run in runs if run.row == OTHER))
-    for name in [*ROWS, *others]:
+    for name in dict.fromkeys([*ROWS, *(run.group for run in runs)]):
         row = ROWS.get(name)
-        mine = [run for run in runs if name in (run.row, run.signature if run.row == OTHER else "")]
+        mine = [run for run in runs if run.group == name]
         published = row is not None and metric == METRIC
         line = [row.title, *(f"{v:.1f}" for v in (row.paper, row.zoo, row.keep))] if row and published else []
         line = line or [row.title if row else f"{OTHER}: {mine[0].folder}", "-", "-", "-"]

@@ -1,4 +1,4 @@
-"""Finds Detectron2's own, unmodified training scripts."""
+"""Finds Detectron2's own, unmodified training scripts and runs them to their end."""
 
 import importlib.metadata
 import os

@@ -52,6 +52,11 @@ class DetectorRun:
         return round(self.settings.iterations * reference / self.gpus) if self.gpus else 0
 
     @property
+    def group(self) -> str:
+        """What the run is compared under: its row or, for another config, its signature."""
+        return self.signature if self.row == OTHER else self.row
+
+    @property
     def remark(self) -> str:
         """Reason why the number is not comparable with Table 11; "" if it is."""
         if math.isnan(self.value):

@@ -4,11 +4,13 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from detection.checkpoints.convert_file import Conversion, convert_file
-from detection.checkpoints.write import read, write
+from detection.checkpoints.write import SUFFIXES, read, write
 from detection.collect import CollectOptions
 from detection.detectors.check import check
 from detection.options import check_overrides, get_option
@@ -70,9 +72,8 @@ def train_command(options: RunOptions, yaml_file: Path, weights: Path) -> list[s
     flags += ["--machine-rank", options.machine_rank]
     flags += ["--dist-url", options.dist_url] if options.dist_url else []
     flags += [RESUME] if options.resume else []
-    flags += (
-        ["--eval-only", RESUME] if options.eval_only else []
-    )  # evaluates the last checkpoint, not the backbone
+    # With both flags, train_net.py evaluates the last checkpoint; with --eval-only alone, the backbone.
+    flags += ["--eval-only", RESUME] if options.eval_only else []
     keys = [*quick_options()] if options.quick else []
     keys += ["MODEL.WEIGHTS", weights.resolve(), "OUTPUT_DIR", Path(options.output).resolve()]
     keys += ["SEED", options.seed] if options.seed >= 0 else []
@@ -118,7 +119,8 @@ def _check_same(options: RunOptions, folder: Path) -> None:
 def _origin(backbone: Path) -> str:
     """Return the SHA-256 of a backbone's source: as recorded in a converted file, or of the file itself."""
     source = find(backbone)
-    recorded = read(source)[1].get("source_sha256") if _is_converted(source) else None
+    converted = _read_converted(source)
+    recorded = converted[1].get("source_sha256") if converted else None
     return str(recorded or digest(source))
 
 
@@ -165,8 +167,9 @@ def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
 def _convert(options: RunOptions, weights: Path) -> int:
     """Convert and verify a backbone; copy an already converted file unchanged."""
     source = find(Path(options.backbone))
-    if _is_converted(source):
-        tensors, provenance = read(source)
+    converted = _read_converted(source)
+    if converted:
+        tensors, provenance = converted
         write(tensors, weights, provenance)
         return 0
     return convert_file(
@@ -174,13 +177,15 @@ def _convert(options: RunOptions, weights: Path) -> int:
     )
 
 
-def _is_converted(path: Path) -> bool:
-    if path.suffix not in (".pth", ".pkl"):
-        return False
+def _read_converted(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Read the tensors and the provenance of an already converted file; return None for any other file."""
+    if path.suffix not in SUFFIXES:
+        return None
     try:
-        return "stem.conv1.weight" in read(path)[0]
+        tensors, provenance = read(path)
     except UserError:
-        return False
+        return None
+    return (tensors, provenance) if "stem.conv1.weight" in tensors else None
 
 
 def _write_note(options: RunOptions, folder: Path, weights: Path) -> None:

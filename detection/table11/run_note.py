@@ -1,11 +1,9 @@
 """The note that detection.run writes to an OUTPUT_DIR: backbone, row, and number of GPUs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
-from engine.files import write_json
+from engine.files import read_json, write_json
 
 RUN_NOTE = "keepaugment.json"
 
@@ -29,8 +27,5 @@ def read_note(folder: Path) -> dict[str, Any]:
     path = folder / RUN_NOTE
     if not path.is_file():
         return {}
-    try:
-        note = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from error
+    note = read_json(path)
     return note if isinstance(note, dict) else {}
