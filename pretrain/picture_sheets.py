@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError, check_ranges
-from imagesets.contact_sheet import boxed, check_picture_name, heat, picture, save_picture, sheet
+from imagesets.contact_sheet import check_picture_name, heat, picture, save_picture, sheet
 from imagesets.normalize import Normalize
-from keepcore import anywhere, build_keep
+from imagesets.region_rows import region_rows
+from keepcore import build_keep
 from pretrain.data import Transformed, eval_transform, open_source
 from pretrain.load_run import load_trained
 from pretrain.pictures import PicturesOptions
@@ -52,22 +53,7 @@ def region_sheet(checkpoint_path: Path, out: Path, *, columns: int = 8, seed: in
     normalize = Normalize(source.mean, source.std)
     clean_BCHW, labels_B = normalize(torch.stack(images)), torch.tensor(labels)
     selective = build_keep(replace(config.augment, selective=True, prob=1.0, per="batch", head="full"))
-    plain = replace(selective, selector=anywhere)
-    kept, random = (
-        operation(model, clean_BCHW, labels_B, generator=torch.Generator().manual_seed(seed))
-        for operation in (selective, plain)
-    )
-    map_BHW = selective.map_of(model, clean_BCHW, labels_B)
-    boxes = zip(random.boxes_B4, kept.boxes_B4, strict=True)
-    rows = [
-        [
-            boxed(normalize.undo(image_CHW), SIZE, [(plain_4, PLAIN), (selective_4, SELECTIVE)])
-            for image_CHW, (plain_4, selective_4) in zip(clean_BCHW, boxes, strict=True)
-        ],
-        [heat(map_HW, SIZE) for map_HW in map_BHW],
-        [picture(normalize.undo(image_CHW), SIZE) for image_CHW in random.images_BCHW],
-        [picture(normalize.undo(image_CHW), SIZE) for image_CHW in kept.images_BCHW],
-    ]
+    rows = region_rows(selective, model, clean_BCHW, labels_B, normalize, SIZE, (PLAIN, SELECTIVE), seed)
     save_picture(sheet(rows), out)
 
 

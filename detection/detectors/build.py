@@ -79,12 +79,15 @@ def build(config: Path, options: Sequence[str] = ()) -> Detector:
         raise UserError(f"Detectron2 cannot build {config}: {type(error).__name__}: {reason}") from error
 
 
-def load_weights(model: Any, weights: Path) -> None:
+def load_weights(model: Any, weights: Path) -> dict[str, Tensor]:
     """Load a file into a detector as ``train_net.py`` does.
 
     Args:
         model: detector, which is modified.
         weights: .pth or .pkl file.
+
+    Returns:
+        The tensors of the file, by their names there.
 
     Raises:
         UserError: the file is missing or damaged, or is not a Detectron2 file.
@@ -93,9 +96,10 @@ def load_weights(model: Any, weights: Path) -> None:
     """
     from detectron2.checkpoint import DetectionCheckpointer
 
-    read(weights)  # raises a UserError for a missing or damaged file
+    tensors = read(weights)[0]
     with quiet():
         DetectionCheckpointer(model).load(str(weights))
+    return tensors
 
 
 def resnet_tensors(names: Mapping[str, Any]) -> dict[str, str]:
@@ -113,40 +117,46 @@ def resnet_tensors(names: Mapping[str, Any]) -> dict[str, str]:
     return {short: name for short, name in homes.items() if not short.endswith("num_batches_tracked")}
 
 
-def backbone_tensors(weights: Path) -> dict[str, Tensor]:
-    """Read a file's tensors; of a detector's checkpoint, only those of its backbone, without prefix.
+def backbone_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Select the backbone's tensors.
 
-    Raises:
-        UserError: see :func:`detection.checkpoints.write.read`.
+    Args:
+        tensors: tensors of a converted file, or of a detector's checkpoint.
+
+    Returns:
+        Of a detector's checkpoint, the tensors of its backbone, without prefix; otherwise all tensors.
     """
-    tensors = read(weights)[0]
     homes = resnet_tensors(tensors)
     return {short: tensors[name] for short, name in homes.items()} if homes else tensors
 
 
-def missing_tensors(model: Any, weights: Path) -> list[str]:
-    """List the backbone's tensors that do not have the file's values.
+def missing_tensors(model: Any, tensors: dict[str, Tensor]) -> list[str]:
+    """List the tensors of a detector's backbone that do not have the values of the file.
 
     Args:
         model: detector with loaded weights; FPN, RetinaNet or C4.
-        weights: converted .pth or .pkl file.
+        tensors: tensors of the file, from :func:`load_weights`.
 
     Returns:
         Names without prefix; empty if every tensor was filled.
 
     Source: Detectron2, which only warns about unfilled tensors.
     """
-    tensors, own = backbone_tensors(weights), model.state_dict()
-    return [short for short, name in resnet_tensors(own).items() if not _same(own[name], tensors.get(short))]
+    expected, own = backbone_tensors(tensors), model.state_dict()
+    return [short for short, name in resnet_tensors(own).items() if not _same(own[name], expected.get(short))]
 
 
-def unused_tensors(model: Any, weights: Path) -> list[str]:
-    """List the tensors of a converted file that the detector does not use, except for the classifier.
+def unused_tensors(model: Any, tensors: dict[str, Tensor]) -> list[str]:
+    """List the backbone tensors of a file that the detector does not use, except for the classifier.
+
+    Args:
+        model: detector.
+        tensors: tensors of the file, from :func:`load_weights`.
 
     Source: Detectron2, which only warns about them.
     """
     homes = resnet_tensors(model.state_dict())
-    return [name for name in backbone_tensors(weights) if name not in homes and not name.startswith("linear.")]
+    return [name for name in backbone_tensors(tensors) if name not in homes and not name.startswith("linear.")]
 
 
 def _same(own: Tensor, other: Tensor | None) -> bool:

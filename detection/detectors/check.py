@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detection.check import CheckOptions
@@ -83,8 +84,7 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
         raise UserError(f"{config} does not use Detectron2's ResNet; TimmBackbone checks its weights on loading")
     if not hasattr(detector.model, "input_format"):
         raise UserError(f"{config}: {type(detector.model).__name__} has no channel order and mean to check")
-    load_weights(detector.model, weights)
-    problems = _tensors(detector.model, weights)
+    problems = _tensors(detector.model, load_weights(detector.model, weights))
     remarks = _remarks(detector)
     if provenance:
         problems += _inputs(detector, provenance) + _strides(detector, provenance)
@@ -93,10 +93,10 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
     return CheckResult(problems, remarks)
 
 
-def _tensors(model: Any, weights: Path) -> list[str]:
+def _tensors(model: Any, tensors: dict[str, Tensor]) -> list[str]:
     """Report backbone tensors that were not filled, and tensors of the file that were not used."""
-    total, depth = len(resnet_tensors(model.state_dict())), _blocks(backbone_tensors(weights))
-    missing, unused = missing_tensors(model, weights), unused_tensors(model, weights)
+    total, depth = len(resnet_tensors(model.state_dict())), _blocks(backbone_tensors(tensors))
+    missing, unused = missing_tensors(model, tensors), unused_tensors(model, tensors)
     problems = []
     if missing:
         problems.append(

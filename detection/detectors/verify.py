@@ -89,8 +89,7 @@ def _detector(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[fl
         cfg.MODEL.RETINANET.IN_FEATURES = ["p2", "p3", "p4", "p5", "p6"]
     with quiet():
         model = build_model(cfg).eval()
-    load_weights(model, weights)
-    missing = missing_tensors(model, weights)
+    missing = missing_tensors(model, load_weights(model, weights))
     if missing:
         raise UserError(f"Detectron2 left {len(missing)} backbone tensors unfilled, e.g. {missing[0]}")
     return model

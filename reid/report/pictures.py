@@ -12,10 +12,11 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from engine.errors import UserError
-from imagesets.contact_sheet import DPI, Colour, boxed, framed, heat, picture, render, sheet
+from imagesets.contact_sheet import DPI, Colour, framed, render, sheet
 from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from imagesets.readers import read_rgb
-from keepcore import anywhere, build_keep
+from imagesets.region_rows import region_rows
+from keepcore import build_keep
 from reid.config import Protocol
 from reid.dataset_layouts import ReidSet
 from reid.evaluation.features import Features
@@ -121,20 +122,8 @@ def erasing_sheet(trained: TrainedReid, source: ReidSet, *, columns: int = 10, s
     labels_B = torch.tensor([label_of[photo.person] for photo in photos])
     selective = build_keep(replace(options, selective=True, shuffled=False, prob=1.0))
     selective = replace(selective, head=lambda inner: cast(ReidModel, inner).logits)
-    plain = replace(selective, selector=anywhere)
-    kept, random = (
-        op(trained.model, clean_BCHW, labels_B, generator=torch.Generator().manual_seed(seed))
-        for op in (selective, plain)
-    )
-    map_BHW = selective.map_of(trained.model, clean_BCHW, labels_B)
-    size = (WIDTH, HEIGHT)
-    both = [[(random.boxes_B4[i], WRONG), (kept.boxes_B4[i], RIGHT)] for i in range(len(photos))]
-    rows = [
-        [boxed(normalize.undo(image_CHW), size, boxes) for image_CHW, boxes in zip(clean_BCHW, both, strict=True)],
-        [heat(map_HW, size) for map_HW in map_BHW],
-        [picture(normalize.undo(image_CHW), size) for image_CHW in random.images_BCHW],
-        [picture(normalize.undo(image_CHW), size) for image_CHW in kept.images_BCHW],
-    ]
+    size, colours = (WIDTH, HEIGHT), (WRONG, RIGHT)
+    rows = region_rows(selective, trained.model, clean_BCHW, labels_B, normalize, size, colours, seed)
     return sheet(rows, ("boxes", "saliency", "plain", "selective"))
 
 
