@@ -4,7 +4,7 @@ Five lines in any training loop::
 
     keep = KeepCutMix(alpha=1.0, quantile=0.6, saliency=at_scale(input_gradient, 0.5))
     for images, labels in loader:                              # normalised floats, int64 labels
-        kept = keep(model, images, labels)                     # the model is handed back untouched
+        kept = keep(model, images, labels)                     # the model is left unchanged
         loss = cross_entropy(model(kept.images_BCHW), kept.target(labels, num_classes))
         ...
 

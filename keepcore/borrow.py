@@ -1,4 +1,4 @@
-"""Use a model for a side computation and hand it back exactly as it was."""
+"""Use a model for a side computation and restore it exactly."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """Return the plain module under DistributedDataParallel, DataParallel and ``torch.compile``.
 
     A saliency pass has no backward pass over the weights. Through DDP it would leave the reducer waiting,
-    and through a compiled module it would compute the weight gradients that nobody asked for.
+    and through a compiled module it would also compute weight gradients, which are not needed.
 
     Args:
         model: any module.
@@ -47,14 +47,14 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def borrowed(model: nn.Module, bn: str = "eval") -> Iterator[nn.Module]:
-    """Lend a model for gradients with respect to its input; restore everything afterwards.
+    """Prepare a model for gradients with respect to its input; restore everything afterwards.
 
-    Inside the block the model is in evaluation mode (Dropout, ShakeDrop and their like are off). After it,
+    Inside the block the model is in evaluation mode (Dropout, ShakeDrop and similar layers are off). After it,
     the ``training`` flag of every single module, all buffers, ``requires_grad``, ``.grad`` and the random
     state of the CPU and of the model's devices are what they were, also after an exception.
 
     Args:
-        model: any module; wrappers of DDP, DataParallel and ``torch.compile`` are looked through.
+        model: any module; wrappers of DDP, DataParallel and ``torch.compile`` are removed.
         bn: what BatchNorm does inside the block.
             ``"eval"``: running statistics, so each image's saliency is independent of the batch.
             ``"batch_nostats"``: statistics of the batch, running statistics neither used nor changed (for

@@ -47,7 +47,7 @@ def box_area(boxes_B4: Tensor) -> Tensor:
 
 
 def kept_share(boxes_B4: Tensor, height: int, width: int) -> Tensor:
-    """Give the share of each image outside its box: the label weight of CutMix.
+    """Compute the share of each image outside its box: the label weight of CutMix.
 
     Args:
         boxes_B4: int64 boxes ``(y0, x0, y1, x1)`` inside the image.

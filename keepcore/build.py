@@ -1,4 +1,4 @@
-"""Strings become objects here, and only here: one dict per choice."""
+"""Builds operations from plain values: the only place where names become functions, with one dict per choice."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -58,7 +58,7 @@ def build_keep(config: KeepConfig) -> KeepAugment:
         The operation, ready to be called in a training step.
 
     Raises:
-        ValueError: an unknown name (with the known ones) or a value out of range.
+        ValueError: a name is unknown (the message lists the known ones) or a value is out of range.
 
     Example:
         >>> build_keep(KeepConfig(op="cutmix", scale=0.5)).coin
@@ -83,7 +83,7 @@ def build_keep(config: KeepConfig) -> KeepAugment:
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
-    """Look a name up, or say which names there are.
+    """Look up a name; if it is unknown, the error lists the valid ones.
 
     Raises:
         ValueError: unknown name.

@@ -1,4 +1,4 @@
-"""Saliency through torch.compile: forward and input gradient as a graph of their own."""
+"""Saliency through torch.compile: the forward pass and the input gradient are compiled as a separate graph."""
 
 from weakref import WeakKeyDictionary, ref
 
@@ -12,16 +12,15 @@ _COMPILED: WeakKeyDictionary[nn.Module, LogitsFn] = WeakKeyDictionary()
 
 
 def compiled_logits(model: nn.Module) -> LogitsFn:
-    """Take saliency through the whole network, compiled apart from the training step.
+    """Compute saliency through the whole network, compiled separately from the training step.
 
-    The parameters go in detached: through a plainly compiled network the backward graph would compute their
-    gradients as well.
+    The parameters are passed in detached; otherwise the compiled backward graph would compute their gradients too.
 
     Args:
         model: the borrowed, unwrapped network.
 
     Returns:
-        images_BCHW -> logits_BK; compiled at the first call, and kept for this model.
+        images_BCHW -> logits_BK; compiled at the first call and cached for this model.
 
     Example:
         >>> net = nn.Linear(1, 1)

@@ -1,6 +1,6 @@
-"""Put two images together along a box: the one kernel behind cut, erase, paste and CutMix.
+"""Combines two images along a box: the one kernel behind cutting, erasing, pasting and CutMix.
 
-Value contract: normalised floats, B x C x H x W; arguments are never written to.
+Images are normalised floats, B x C x H x W; arguments are never modified.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,14 +16,15 @@ FillFn = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Layers(NamedTuple):
-    """What a composer may use.
+    """Inputs of a composer.
 
     Attributes:
-        clean_BCHW: the images whose saliency was taken.
+        clean_BCHW: the images whose saliency was computed.
         base_BCHW: the images to change: an augmented version of the clean ones, or the clean ones themselves.
-        partner_BCHW: another image of the batch for each; None unless the composer declares ``needs_partner``.
-        fill: the colour of cut regions.
-        generator: on the images' device, for noise.
+        partner_BCHW: for each image, another one of the batch; None unless the composer declares
+            ``needs_partner``.
+        fill: returns the content of cut regions.
+        generator: generator of noise, on the images' device.
     """
 
     clean_BCHW: Tensor
@@ -34,7 +35,7 @@ class Layers(NamedTuple):
 
 
 class Composer(Protocol):
-    """Build the result from layers and boxes."""
+    """Builds the result from layers and boxes."""
 
     def __call__(self, layers: Layers, boxes_B4: Tensor) -> Tensor:
         """Return images_BCHW."""
@@ -42,7 +43,7 @@ class Composer(Protocol):
 
 
 def composite(inside_BCHW: Tensor, outside_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
-    """Take one image inside the box and another outside.
+    """Combine the inside of each box from one image with the outside from another.
 
     Args:
         inside_BCHW: float images, or anything that broadcasts to ``outside_BCHW``.
@@ -72,7 +73,7 @@ def cut(layers: Layers, boxes_B4: Tensor) -> Tensor:
 
 
 def paste(layers: Layers, boxes_B4: Tensor) -> Tensor:
-    """Put the box of the clean image on top of the augmented one.
+    """Paste the box of the clean image onto the augmented one.
 
     Raises:
         ValueError: there is no augmented image.

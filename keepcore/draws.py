@@ -39,7 +39,7 @@ class BatchShard(NamedTuple):
 
 
 def shard(draws: Draws, rank: int, processes: int, batch: int) -> Draws:
-    """Take one process's part of the draws of a whole step.
+    """Select one process's part of the draws of a whole step.
 
     With the same generator state in every process, several processes then augment an image as a single one would;
     only partners are chosen within the process.

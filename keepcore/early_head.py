@@ -1,4 +1,4 @@
-"""A classifier after the first stage: cheap saliency for any network.
+"""An auxiliary classifier after the first stage: cheap saliency for any network.
 
 Shape legend: B images, K classes, D features.
 """
@@ -31,7 +31,7 @@ class EarlyHead(nn.Module):
         after: name of the first stage, as in ``model.named_modules()``; None: the first of layer1, stages.0,
             block1, blocks.0 and the like that exists.
         activation: applied before pooling, e.g. BN + ReLU of a pre-activation network.
-        image_size: side of a probe image that finds out the number of features.
+        image_size: side of the image that is used to determine the number of features, pixels.
 
     Raises:
         ValueError: no such module, or its output is not a feature map.
@@ -109,7 +109,7 @@ class EarlyHead(nn.Module):
 
 
 def full_logits(model: nn.Module) -> LogitsFn:
-    """Take saliency through the whole network.
+    """Compute saliency through the whole network.
 
     Args:
         model: the borrowed, unwrapped network.
@@ -128,7 +128,7 @@ def full_logits(model: nn.Module) -> LogitsFn:
 
 
 def early_logits(model: nn.Module) -> LogitsFn:
-    """Take saliency through the early head only.
+    """Compute saliency through the early head only.
 
     Args:
         model: the borrowed, unwrapped :class:`EarlyHead`.
@@ -196,12 +196,13 @@ def _pool(features: Tensor) -> Tensor:
 
 
 def with_early_head(model: nn.Module, num_classes: int, after: str, image_size: int) -> EarlyHead:
-    """Attach an early head; a network that ends its stages without activation gets one in the head.
+    """Attach an early head; if the stages of a network end without an activation, the head applies it.
 
     Args:
-        model: the network; its method ``early_activation``, if any, returns what its first stage ends without.
+        model: the network; its method ``early_activation``, if any, returns the activation that its
+            first stage lacks.
         num_classes: K.
-        after: module after which the head sits; "" is the first stage.
+        after: name of the module whose output the head classifies; "" is the first stage.
         image_size: side of the training images, pixels.
 
     Source: Gong et al., CVPR 2021, Sec. 3.1.

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepcore.borrow import borrowed
-from keepcore.boxes import box_mask, kept_share
+from keepcore.boxes import box_area, box_mask, kept_share
 from keepcore.compose import Composer, FillFn, Layers, constant
 from keepcore.draws import BatchShard, Draws, shard
 from keepcore.early_head import HeadFn, full_logits
@@ -31,7 +31,7 @@ class Kept(NamedTuple):
     Attributes:
         images_BCHW: the augmented images.
         boxes_B4: int64 ``(y0, x0, y1, x1)``; empty for images that were left unchanged.
-        lam_B: float32 weight of the own label; 1 unless mixed.
+        lam_B: float32 weight of the image's own label; 1 unless images were mixed.
         partner_B: int64 index of the image mixed in (its own index if none was); None unless the
             composer needs a partner.
         share_B: float32 share of the image's saliency inside its box; NaN if no saliency was computed.
@@ -268,7 +268,7 @@ class KeepAugment:
             return boxes_P4, inside_P / map_PHW.sum((1, 2)), flat_P
         inside_P = scores_PYX.flatten(1).gather(1, index_P[:, None])[:, 0]
         if self.reduce == "mean":
-            inside_P = inside_P * ((boxes_P4[:, 2] - boxes_P4[:, 0]) * (boxes_P4[:, 3] - boxes_P4[:, 1]))
+            inside_P = inside_P * box_area(boxes_P4)
         return boxes_P4, (inside_P / map_PHW.sum((1, 2), dtype=inside_P.dtype)).float(), flat_P
 
     def map_of(self, model: nn.Module | LogitsFn, images_BCHW: Tensor, labels_B: Tensor | None = None) -> Tensor:

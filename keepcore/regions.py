@@ -23,7 +23,7 @@ class Selector(Protocol):
     """Choose a candidate per image."""
 
     def __call__(self, scores_BYX: Any, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
-        """Return index_B: int64, raster index into (Y, X); scores are None where the selector declares no use."""
+        """Return index_B: int64, raster index into (Y, X); scores are None if the selector declares no use."""
         ...
 
 
@@ -99,7 +99,7 @@ def anywhere(scores_BYX: Tensor | None, grid: Candidates, u_B: Tensor, quantile:
     Same draw, same box as ``below`` with quantile 1 and ``above`` with quantile 0.
 
     Args:
-        scores_BYX: not looked at, may be None: no saliency is needed.
+        scores_BYX: ignored; may be None.
         grid: the candidates.
         u_B: float64 uniform draws in [0, 1).
         quantile: ignored.
@@ -123,7 +123,7 @@ def _draw_lowest(scores_BN: Tensor, keep_S: Tensor, u_B: Tensor) -> Tensor:
     """Draw one of the K lowest, ties sharing the last places equally, by inverting the distribution.
 
     A candidate strictly below the K-th lowest score has weight 1; the T candidates that tie with it share
-    what is left of K. This is the law of a uniform draw after random tie-breaking, from a single number.
+    the rest of K. This is the distribution of a uniform draw after random tie-breaking, from a single number.
     """
     limit_B1 = _kth_lowest(scores_BN, keep_S)
     lower_BN, tied_BN = scores_BN < limit_B1, scores_BN == limit_B1

@@ -1,6 +1,6 @@
 """Saliency maps: the gradient of a score with respect to the image.
 
-Value contract: images are normalised floats, B x C x H x W; maps are float32, B x H x W, non-negative.
+Images are normalised floats, B x C x H x W; maps are float32, B x H x W, non-negative.
 Shape legend: B images, C channels, H W pixels, K classes.
 """
 
@@ -20,7 +20,7 @@ ScoreFn = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class SaliencyFn(Protocol):
-    """Map images to the importance of each pixel."""
+    """Maps images to the importance of each pixel."""
 
     def __call__(self, logits_fn: LogitsFn, images_BCHW: Tensor, target_B: Tensor | None = None) -> Tensor:
         """Return map_BHW, float32, non-negative."""
@@ -28,7 +28,7 @@ class SaliencyFn(Protocol):
 
 
 def label_logit(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
-    """Give each image's logit of its own label.
+    """Return the logit of each image's own label.
 
     Args:
         logits_BK: float logits.
@@ -38,7 +38,7 @@ def label_logit(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
         score_B: float.
 
     Raises:
-        ValueError: no labels given.
+        ValueError: there are no labels.
 
     Example:
         >>> label_logit(torch.tensor([[1.0, 2.0]]), torch.tensor([0])).tolist()
@@ -52,7 +52,7 @@ def label_logit(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
 
 
 def max_logit(logits_BK: Tensor, target_B: Tensor | None = None) -> Tensor:
-    """Give each image's largest logit, for images without labels.
+    """Return each image's largest logit, for images without labels.
 
     Args:
         logits_BK: float logits.
@@ -72,7 +72,7 @@ def max_logit(logits_BK: Tensor, target_B: Tensor | None = None) -> Tensor:
 
 
 def label_loss(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
-    """Give each image's cross-entropy.
+    """Return each image's cross-entropy.
 
     Args:
         logits_BK: float logits.
@@ -82,7 +82,7 @@ def label_loss(logits_BK: Tensor, target_B: Tensor | None) -> Tensor:
         score_B: float. Its gradient shrinks with confidence (factor 1 - p_y).
 
     Raises:
-        ValueError: no labels given.
+        ValueError: there are no labels.
 
     Example:
         >>> label_loss(torch.zeros(1, 2), torch.tensor([0])).item() - math.log(2) < 1e-6
@@ -105,17 +105,17 @@ def input_gradient(
     """Measure each pixel's importance: |d score / d pixel|, maximum over channels.
 
     Weight gradients are neither computed nor touched. Works under ``no_grad`` and ``inference_mode``. Autocast
-    applies to the network alone, see :func:`keepcore.precision.in_callers_autocast`. Hand the model over with
-    :func:`keepcore.borrowed` first.
+    applies to the network alone, see :func:`keepcore.precision.in_callers_autocast`. Pass
+    a model through :func:`keepcore.borrowed` first.
 
     Args:
         logits_fn: images -> logits_BK. Any callable: a model, an early head, a re-ID classifier.
-        images_BCHW: normalised floats; not written to, and no gradient reaches them.
+        images_BCHW: normalised floats; not modified, and they receive no gradient.
         target_B: int64 labels, for scores that need them.
         score: logits and labels -> score_B; label_logit, max_logit, label_loss or your own.
 
     Returns:
-        map_BHW: float32, non-negative. A NaN or infinite gradient stays visible to the caller.
+        map_BHW: float32, non-negative. NaN and infinite gradients are returned as they are.
 
     Raises:
         ValueError: images are not B x C x H x W floats, or the logits are not B x K.
@@ -142,19 +142,19 @@ def input_gradient(
 
 
 def at_scale(saliency: SaliencyFn, scale: float = 0.5, upsample: str = "nearest-exact") -> SaliencyFn:
-    """Wrap a saliency function to look at a smaller copy of the images.
+    """Make a saliency function work on a resized copy of the images.
 
     Args:
         saliency: the function to wrap; any other wrapper may be inside.
-        scale: size of the copy relative to the image, > 0. 0.5 quarters the work. Any image size works: the
-            copy has ceil(H * scale) x ceil(W * scale) pixels.
+        scale: size of the copy relative to the image, > 0. 0.5 needs a quarter of the work. Any image size
+            works: the copy has ceil(H * scale) x ceil(W * scale) pixels.
         upsample: how the map returns to full size: ``"nearest-exact"`` or ``"bilinear"``.
 
     Returns:
         A saliency function whose map has the full size of the images.
 
     Raises:
-        ValueError: scale not positive, or unknown upsample.
+        ValueError: scale is not positive, or upsample is unknown.
 
     Example:
         >>> small = at_scale(input_gradient, 0.5)

@@ -46,7 +46,7 @@ def candidates(sizes_S2: Tensor, height: int, width: int, border: str) -> Candid
         The candidate grid, in raster order.
 
     Raises:
-        ValueError: unknown border, or a box larger than the image with border ``"inside"``.
+        ValueError: the border is unknown, or a box is larger than the image and the border is ``"inside"``.
 
     Example:
         >>> candidates(torch.tensor([[2, 2]]), 3, 4, "inside").count_S.tolist()
@@ -88,10 +88,10 @@ def box_scores(map_BHW: Tensor, grid: Candidates, reduce: str = "sum") -> Tensor
 
     Returns:
         scores_BYX: float64 (float32 on devices without float64); grid positions that are not candidates
-        score +inf.
+        have the score +inf.
 
     Raises:
-        ValueError: unknown reduce.
+        ValueError: reduce is unknown.
 
     Example:
         >>> ones = torch.ones(1, 3, 3)

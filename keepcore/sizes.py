@@ -1,4 +1,4 @@
-"""Draw the height and width of the region, apart from where it goes.
+"""Draws the height and width of the region, separately from its position.
 
 A size function takes ``(batch, height, width, generator)`` and returns ``sizes_S2`` on the generator's device:
 int64 (height, width) rows in pixels, S = 1 when the whole batch shares one size, else S = batch.
@@ -25,7 +25,7 @@ def fixed(length: Length) -> SizeFn:
         A size function with S = 1.
 
     Raises:
-        ValueError: the length is not positive, or a float above 1.
+        ValueError: the length is not positive, or is a float above 1.
 
     Example:
         >>> fixed(0.5)(8, 32, 64, torch.Generator()).tolist()
@@ -58,7 +58,7 @@ def cutmix_size(alpha: float = 1.0, per: str = "batch") -> SizeFn:
         A size function. Sides may be 0: an empty box, i.e. no mixing.
 
     Raises:
-        ValueError: alpha not positive, or unknown ``per``.
+        ValueError: alpha is not positive, or ``per`` is unknown.
 
     Example:
         >>> cutmix_size()(4, 32, 32, torch.Generator().manual_seed(0)).shape
@@ -93,14 +93,14 @@ def erasing_size(
         area: smallest and largest share of the image, in (0, 1].
         aspect: smallest and largest height / width, > 0.
         log_aspect: draw the aspect log-uniformly (torchvision, timm); False: uniformly (re-ID strong baseline).
-        tries: proposals per image; the first that is strictly smaller than the image wins. When none is, the
-            size is 0 and nothing is erased.
+        tries: proposals per image; the first one strictly smaller than the image is used. If there is none,
+            the size is 0 and nothing is erased.
 
     Returns:
         A size function with S = batch.
 
     Raises:
-        ValueError: a range that is empty or outside its bounds, or tries below 1.
+        ValueError: a range is empty or outside its bounds, or tries is below 1.
 
     Example:
         >>> erasing_size()(4, 32, 32, torch.Generator().manual_seed(0)).shape

@@ -21,19 +21,19 @@ class TwoViews:
         shared: crop and flip. For ``"before_crop"`` it must transform several images alike when called as
             ``shared(a, b)``, which torchvision's v2 transforms do.
         policy: RandAugment, AutoAugment or any image -> image.
-        finish: applied to each view last, e.g. ``v2.PILToTensor()``.
+        finish: last transform of each view, e.g. ``v2.PILToTensor()``.
         order: ``"after_crop"``: crop, then policy (torchvision, timm). ``"before_crop"``: policy on the whole
             image, then the same crop on both (AutoAugment's CIFAR recipes).
 
     Raises:
-        ValueError: unknown order.
+        ValueError: the order is unknown.
 
     Example:
         >>> TwoViews(shared=lambda x: x + 1, policy=lambda x: -x)(1)
         (2, -2)
 
     Source: Gong et al., CVPR 2021, Eq. 3 (x and x' = A(x)).
-    Differs from the paper: it does not say where the crop stands.
+    Differs from the paper: it does not state the order of crop and policy.
     """
 
     shared: Callable[..., Any]

@@ -13,14 +13,14 @@ from keepcore.policy.spaces import SPACES, Op, Space
 from keepcore.policy.warp import MATRICES, warp
 from keepcore.precision import without_autocast
 
-MEAN_COLOUR = (125, 123, 114)  # fills what a geometric operation uncovers
+MEAN_COLOUR = (125, 123, 114)  # fills the area that a geometric operation uncovers
 
 
 class PolicyDraws(NamedTuple):
     """All randomness of one batch, on the CPU. N operations in a row, B images.
 
     Attributes:
-        op_NB: int64 index into :attr:`RandAugment.names`; the number of names: leave the image alone.
+        op_NB: int64 index into :attr:`RandAugment.names`; the number of names means no operation.
         magnitude_NB: float64, in the operation's unit.
         centre_NB2: float64 in [0, 1), for Cutout.
     """
@@ -38,9 +38,9 @@ class RandAugment:
         num_ops: N.
         level: M, on the space's scale.
         space: ``tv31`` (torchvision's operations, 0-30) or ``uda`` (google-research/uda's, 0-10).
-        prob: chance of each operation to be applied, in [0, 1].
+        prob: probability that an operation is applied, in [0, 1].
         random_level: draw each operation's level from 1 .. M instead of taking M.
-        fill: colour of what a geometric operation uncovers, 0-255 a channel.
+        fill: colour of the area that a geometric operation uncovers, 0-255 per channel.
 
     Example:
         >>> policy = RandAugment(2, 9)
@@ -96,15 +96,15 @@ class RandAugment:
         """Augment one batch.
 
         Args:
-            images_BCHW: uint8, 3 channels; never written to.
-            generator: on the CPU; None: torch's global one.
-            share: of this process in a batch of several, whose generators are in the same state.
+            images_BCHW: uint8, 3 channels; never modified.
+            generator: generator on the CPU; None uses torch's global one.
+            share: part of the batch that this process holds; all processes have generators in the same state.
 
         Returns:
             images_BCHW, uint8.
 
         Raises:
-            ValueError: not uint8, or not B x 3 x H x W.
+            ValueError: the images are not uint8 B x 3 x H x W.
 
         Source: as the class.
         """
