@@ -23,8 +23,7 @@ from engine.run_folder import provenance  # noqa: E402
 from imagesets.normalize import Normalize  # noqa: E402
 from keepcore.config import KeepConfig  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
-from semi_supervised.config import Config, Guide, Loss  # noqa: E402
-from semi_supervised.data import MEAN, STD  # noqa: E402
+from semi_supervised.config import Config, Data, Guide, Loss  # noqa: E402
 from semi_supervised.model import build_model  # noqa: E402
 from semi_supervised.step import build_step  # noqa: E402
 from semi_supervised.strong import build_strong  # noqa: E402
@@ -50,7 +49,7 @@ def variant(config: Config, arguments: argparse.Namespace, device: torch.device)
     if arguments.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9, nesterov=True)
-    normalize = Normalize(MEAN, STD)
+    normalize = Normalize(Data().mean, Data().std)
     draws = (torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
     strong = build_strong(config, lambda: model, normalize, draws, BatchShard())
 

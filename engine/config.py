@@ -58,7 +58,8 @@ class TrainingConfig:
         channels_last: keep images and weights in the channels-last memory layout.
         compile: compile the network with torch.compile.
         accumulate: number of batches per optimizer update.
-        ema_decay: decay of the averaged model, buffers included; 0 keeps no average.
+        ema_decay: decay of the averaged model; 0 keeps no average.
+        ema_buffers: what the averaged model does with BatchNorm's statistics; average them too, or copy the latest.
         sync_bn: compute BatchNorm statistics across all GPUs.
         save_every: steps between checkpoints within an epoch, besides the one after each epoch; 0 disables them.
         eval_every: epochs between evaluations; the last epoch is always evaluated.
@@ -79,6 +80,7 @@ class TrainingConfig:
     compile: bool = False
     accumulate: int = 1
     ema_decay: float = 0.0
+    ema_buffers: Literal["average", "copy"] = "average"
     sync_bn: bool = False
     save_every: int = 0
     eval_every: int = 1

@@ -170,7 +170,9 @@ def build_engine(
     model = model.to(accelerator.device)
     if config.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = ModelEmaV3(model, decay=config.ema_decay) if config.ema_decay > 0 else None
+    ema = None
+    if config.ema_decay > 0:
+        ema = ModelEmaV3(model, decay=config.ema_decay, exclude_buffers=config.ema_buffers == "copy")
     optimizer = _optimizer(config.optim, model, own_parameters)
     updates = max(1, -(-batches_per_epoch // config.accumulate))
     scheduler = build_scheduler(config.optim, config.epochs, optimizer, updates)

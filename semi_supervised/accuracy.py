@@ -18,7 +18,7 @@ from keepcore import borrowed
 from keepcore.draws import BatchShard
 from networks.load_run import check_classes
 from semi_supervised.config import Data
-from semi_supervised.data import MEAN, STD, eval_batches, open_source
+from semi_supervised.data import eval_batches, open_source
 from semi_supervised.evaluate import EvaluateOptions
 from semi_supervised.load_run import load_trained
 
@@ -36,7 +36,7 @@ def evaluate(model: nn.Module, images: Any, data: Data, accelerator: Accelerator
         ``top1`` in percent.
     """
     loader = eval_batches(images, data, BatchShard(accelerator.process_index, accelerator.num_processes))
-    normalize, totals_2 = Normalize(MEAN, STD), torch.zeros(2, device=accelerator.device)
+    normalize, totals_2 = Normalize(data.mean, data.std), torch.zeros(2, device=accelerator.device)
     with torch.no_grad(), borrowed(model) as network:
         for images_BCHW, labels_B in on_device(loader, accelerator.device):
             with accelerator.autocast():

@@ -20,6 +20,8 @@ class Data:
         image_size: side of the crop, in pixels; images are resized to it first.
         padding: width of the reflected border added before the random crop, in pixels.
         hflip: probability of a horizontal flip.
+        mean: mean of each channel that the normalisation subtracts, of values in [0, 1]; CIFAR-10's by default.
+        std: standard deviation of each channel that it divides by, > 0.
         labels: number of labelled images in total, a multiple of the number of classes.
         split_seed: seed that decides which images are labelled; -1 uses the seed of the run.
         label_file: file with the indices of the labelled training images (.txt, .json or .npy); "" draws them.
@@ -38,6 +40,8 @@ class Data:
     image_size: int = 32
     padding: int = 4
     hflip: float = 0.5
+    mean: tuple[float, float, float] = (0.49139968, 0.48215841, 0.44653091)
+    std: tuple[float, float, float] = (0.24703223, 0.24348513, 0.26158784)
     labels: int = 4000
     split_seed: int = -1
     label_file: str = ""
@@ -118,7 +122,7 @@ class Config(TrainingConfig):
 
     Attributes:
         model: name of a timm model or one of this suite's, e.g. wrn_28_2 or cifar_resnet18.
-        model_options: further arguments of the model, e.g. {bn_momentum: 0.001}.
+        model_options: further arguments of the model, e.g. {variant: uda}.
         early_after: name of the module that the early head follows; "" means the first stage.
         data: data set, label split and batches.
         loss: losses.

@@ -21,7 +21,6 @@ from keepcore.draws import BatchShard
 from semi_supervised.config import Data
 from semi_supervised.split import Endless, fingerprint, labelled_subset, read_indices
 
-MEAN, STD = (0.49139968, 0.48215841, 0.44653091), (0.24703223, 0.24348513, 0.26158784)
 RESIDENT_LIMIT = 2**30
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 

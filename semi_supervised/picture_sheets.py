@@ -10,7 +10,7 @@ from engine.files import check_target
 from imagesets.contact_sheet import boxed, check_picture_name, heat, picture, save_picture, sheet
 from imagesets.normalize import Normalize
 from keepcore.draws import BatchShard
-from semi_supervised.data import MEAN, STD, Crops, open_parts
+from semi_supervised.data import Crops, open_parts
 from semi_supervised.load_run import load_trained
 from semi_supervised.losses import pseudo_target
 from semi_supervised.pictures import PicturesOptions
@@ -41,7 +41,7 @@ def draw_views(options: PicturesOptions) -> None:
     indices = [index * len(crops) // options.columns for index in range(options.columns)]
     pairs = [crops[index][0] for index in indices]
     weak_UCHW, base_UCHW = (torch.stack(crops) for crops in zip(*pairs, strict=True))
-    normalize = Normalize(MEAN, STD)
+    normalize = Normalize(data.mean, data.std)
     generators = tuple(torch.Generator().manual_seed(options.seed + i) for i in (0, 1))
     full = replace(recipe, augment=replace(recipe.augment, head="full"), compile=False)
     strong = build_strong(full, lambda: model, normalize, (generators[0], generators[1]), BatchShard())

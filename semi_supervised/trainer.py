@@ -21,7 +21,7 @@ from keepcore import without_early_head
 from keepcore.draws import BatchShard
 from semi_supervised.accuracy import evaluate
 from semi_supervised.config import Config
-from semi_supervised.data import MEAN, STD, build_loader, open_parts, resident
+from semi_supervised.data import build_loader, open_parts, resident
 from semi_supervised.model import build_model
 from semi_supervised.step import build_step
 from semi_supervised.strong import build_strong
@@ -47,7 +47,7 @@ def train(config: Config) -> dict[str, Any]:
     engine = build_engine(config, accelerator, build_model(config, len(opened.classes)), len(loader))
     draws = (generator(config.seed, "strong"), generator(config.seed, "keep"))
     engine.generators |= {"strong": draws[0], "keep": draws[1]}
-    normalize, progress = Normalize(MEAN, STD), Progress()
+    normalize, progress = Normalize(data.mean, data.std), Progress()
     strong = build_strong(config, guide_of(config, engine), normalize, draws, share, accelerator.autocast)
     val = resident(opened.val, data) or opened.val
     job = Job(
@@ -61,7 +61,7 @@ def train(config: Config) -> dict[str, Any]:
             "num_classes": len(opened.classes),
             "options": json.dumps(config.model_options),
             "classes": json.dumps(opened.classes),
-            "input": json.dumps({"mean": MEAN, "std": STD, "size": data.image_size}),
+            "input": json.dumps({"mean": data.mean, "std": data.std, "size": data.image_size}),
             "config": dump(config),
             "split": json.dumps(opened.split),
         },
@@ -83,6 +83,8 @@ def _check(config: Config) -> None:
     check_ranges(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
     check_ranges(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
     check_ranges(config.data, "data.", labelled_batch=(1, 10**6), unlabelled_batch=(1, 10**6))
+    if not min(config.data.std) > 0:
+        raise UserError(f"data.std must be positive, got {config.data.std}")
 
 
 def check_split(last: Path, expected: str) -> None:

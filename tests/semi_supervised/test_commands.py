@@ -57,12 +57,16 @@ def test_options(options, class_folders, tmp_path):
     assert ("entropy" in row) == ("--loss.entropy" in options)
 
 
-def test_the_average_covers_batchnorms_buffers(class_folders, tmp_path):
+@pytest.mark.parametrize("buffers", ["average", "copy"])
+def test_the_average_covers_batchnorms_buffers_unless_they_are_copied(buffers, class_folders, tmp_path):
     options = ["--ema_decay", "0.5", "--max_steps", "5"]  # timm's average copies the network twice, then begins
+    options += ["--ema_buffers", buffers, "--data.mean", "[0.5, 0.4, 0.3]", "--data.std", "[0.2, 0.2, 0.1]"]
     assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *options) == 0
     content = torch.load(tmp_path / "run" / "last.pth", weights_only=True)
     raw, averaged = content["state_dict"], content["state_dict_ema"]
-    assert not torch.equal(raw["bn.running_mean"], averaged["bn.running_mean"])
+    assert torch.equal(raw["bn.running_mean"], averaged["bn.running_mean"]) == (buffers == "copy")
+    assert not torch.equal(raw["fc.weight"], averaged["fc.weight"])
+    assert json.loads(content["input"]) == {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "size": 32}
     assert averaged["bn.running_mean"].abs().sum() > 0
     assert len(json.loads(content["split"])["indices"]) == 20
 
@@ -132,6 +136,7 @@ def test_listing_shows_table_9(capsys, tmp_path):
         (["--loss.tsa", "square"], "loss.tsa must be one of none"),
         (["--augment.op", "cutout"], "op paste and score max, got cutout"),
         (["--guide.model", "ema", "--ema_decay", "0"], "needs an averaged network"),
+        (["--data.std", "[0.2, 0.0, 0.2]"], "data.std must be positive, got (0.2, 0.0, 0.2)"),
         (["--guide.model", "teacher"], "guide.model must be one of student, ema"),
         (["--model", "wrn_28_3"], "unknown model 'wrn_28_3'"),
         (["--data.resident", "maybe"], "data.resident must be one of auto, yes, no"),

@@ -9,13 +9,12 @@ import torch
 from engine.errors import UserError
 from imagesets.normalize import Normalize
 from keepcore.draws import BatchShard, among
-from semi_supervised.config import Config, Guide, Loss, Strong
-from semi_supervised.data import MEAN, STD
+from semi_supervised.config import Config, Data, Guide, Loss, Strong
 from semi_supervised.losses import consistency_loss, pseudo_target, supervised_loss
 from semi_supervised.step import build_step
 from semi_supervised.strong import build_strong
 
-NORMALIZE = Normalize(MEAN, STD)
+NORMALIZE = Normalize(Data().mean, Data().std)
 
 
 def generators(seed=0):
