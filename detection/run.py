@@ -7,6 +7,7 @@ train_net.py (``... SOLVER.AMP.ENABLED True``), as are --num-gpus, --num-machine
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from engine.command import command
 from engine.config import WeightChoice
@@ -18,7 +19,10 @@ class RunOptions:
     """Train a detector of Table 11 on a backbone, and print its result beside the paper's.
 
     Attributes:
-        backbone: checkpoint or run folder of the backbone, or an already converted file.
+        backbone: checkpoint or run folder of the backbone, an already converted file, or the address of one
+            (https://, detectron2://).
+        baseline: zoo trains the row on the model zoo's own weights with their input settings; without --backbone
+            they are downloaded.
         output: OUTPUT_DIR of train_net.py, to which the converted file is also written.
         row: row of Table 11, one of c4_r50, fpn_r50, retinanet_r50, c4_r101, fpn_r101, retinanet_r101.
         config_file: YAML config file to use instead of a row.
@@ -37,8 +41,9 @@ class RunOptions:
         overrides: KEY VALUE pairs for train_net.py, which take precedence over all other options.
     """
 
-    backbone: str
     output: str
+    backbone: str = ""
+    baseline: Literal["", "zoo"] = ""
     row: str = ""
     config_file: str = ""
     data: str = ""

@@ -59,7 +59,7 @@ class TrainingConfig:
         compile: compile the network with torch.compile.
         accumulate: number of batches per optimizer update.
         ema_decay: decay of the averaged model; 0 keeps no average.
-        ema_buffers: treatment of BatchNorm's statistics in the averaged model; average them too, or copy the latest.
+        ema_buffers: BatchNorm's statistics in the averaged model; average them too, or copy the latest ones.
         sync_bn: compute BatchNorm statistics across all GPUs.
         save_every: steps between checkpoints within an epoch, besides the one after each epoch; 0 disables them.
         eval_every: epochs between evaluations; the last epoch is always evaluated.

@@ -45,6 +45,7 @@ LATE = {
     ("detection/detectors/verify.py", "_detector"): "Detectron2 is not on PyPI",
     ("detection/detectors/build.py", "build"): "Detectron2 is not on PyPI",
     ("detection/detectors/build.py", "load_weights"): "Detectron2 is not on PyPI",
+    ("detection/detectors/build.py", "local_file"): "Detectron2 is not on PyPI",
     ("detection/detectors/check.py", "_strides"): "Detectron2 is not on PyPI",
     ("detection/coco/rescore.py", "_faster"): "one of two engines, whichever is installed",
     ("detection/coco/rescore.py", "_official"): "one of two engines, whichever is installed",

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Conversion:
         arch: name of the architecture, if the file does not name it.
         use: weights to convert: auto, ema, raw, or a top-level key.
         keep_fc: keep the classifier too.
+        check: called with the converted file before it is verified and moved to its place; 0 lets it pass.
         verify: compare features through Detectron2 before the output file is replaced.
         explain: print the config keys and the training command.
         mean: mean of the normalisation, for values in [0, 1]; () uses the one in the file.
@@ -39,6 +41,7 @@ class Conversion:
     arch: str = ""
     use: str = "auto"
     keep_fc: bool = False
+    check: Callable[[Path], int] = lambda path: 0
     verify: bool = False
     explain: bool = True
     mean: tuple[float, ...] = ()
@@ -52,7 +55,7 @@ def convert_file(options: Conversion) -> int:
         options: options of the conversion.
 
     Returns:
-        0, or 1 if the verification found a difference, in which case nothing is written.
+        0; 1 if the verification found a difference, or the exit code of the check; then nothing is written.
 
     Raises:
         UserError: the checkpoint cannot be read or converted, or the output cannot be written.
@@ -73,6 +76,9 @@ def convert_file(options: Conversion) -> int:
     hidden = options.output.with_name(f".{options.output.stem}.{os.getpid()}{options.output.suffix}")
     try:
         write(converted, hidden, record)
+        code = options.check(hidden)
+        if code:
+            return code
         if options.verify and not _verified(loaded, name, arch, hidden):
             return 1
         os.replace(hidden, options.output)

@@ -3,13 +3,14 @@
 import json
 import pickle
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from detection.checkpoints.arch import Arch
+from detection.checkpoints.foreign import recognise
 from detection.table11.launch import train_net
 from detection.table11.rows import CONFIGS, ROWS
 from engine import checkpoint
@@ -57,13 +58,14 @@ def check_suffix(path: Path) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read weights with Detectron2's names: a converted file, a model zoo file or a checkpoint of train_net.py.
+    """Read a converted file, one of the model zoo or of upstream's converter, or a checkpoint of train_net.py.
 
     Args:
         path: file to read, .pth or .pkl.
 
     Returns:
-        Names -> tensors, and the provenance that this package's converter stored in the file, or {}.
+        Detectron2's names -> tensors without step counters and classifier (``linear.*`` stays), and the provenance
+        that this package's converter stored in the file, or that :func:`recognise` infers, or {}.
 
     Raises:
         UserError: the file is missing or damaged, or is not a Detectron2 file.
@@ -73,7 +75,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{path} not found")
     content = read_pickle(path) if path.suffix == ".pkl" else checkpoint.load(path)
-    model = content.get("model", content)
+    model = content.get("model", content.get("blobs", content))
     model = model if isinstance(model, dict) else {}
     tensors = {name: value for name, value in model.items() if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
@@ -81,7 +83,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path} is not a Detectron2 file (its top level holds {', '.join(sorted(map(str, content))[:8])}): "
             "convert it with tools/convert_to_d2.py first"
         )
-    return tensors, json.loads(content.get(PROVENANCE, "{}"))
+    known = recognise(tensors, str(content.get("__author__", "")))
+    return known.tensors, json.loads(content.get(PROVENANCE, "{}")) or known.provenance
 
 
 def resnet_keys(arch: Arch) -> dict[str, Any]:
@@ -121,6 +124,23 @@ def config_keys(arch: Arch, weights: Path, mean: Sequence[float], std: Sequence[
             "RESNETS": resnet_keys(arch),
         },
     }
+
+
+def input_options(provenance: Mapping[str, Any]) -> list[str]:
+    """Return the overrides for ``train_net.py`` that give a detector the input of its backbone.
+
+    Args:
+        provenance: format, mean, std and stride_in_1x1 of the weights.
+
+    Source: detectron2/config/defaults.py.
+    """
+    keys = {
+        "INPUT.FORMAT": provenance["format"],
+        "MODEL.PIXEL_MEAN": pixels(provenance["mean"]),
+        "MODEL.PIXEL_STD": pixels(provenance["std"]),
+        "MODEL.RESNETS.STRIDE_IN_1X1": provenance["stride_in_1x1"],
+    }
+    return [word for key, value in keys.items() for word in (key, str(value).replace(" ", ""))]
 
 
 def pixels(values: Sequence[float]) -> list[float]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from detection.checkpoints.write import read
-from engine.errors import UserError
+from engine.errors import UserError, one_line
 
 # Where a ResNet's tensors are: in the backbone of C4, FPN and RetinaNet, and for C4's res5 in the RoI head.
 _HOME = re.compile(r"(?:backbone\.(?:bottom_up\.)?|roi_heads\.)((?:stem|res\d)\..*)")
@@ -77,6 +77,29 @@ def build(config: Path, options: Sequence[str] = ()) -> Detector:
     except Exception as error:  # Detectron2 raises many kinds of errors for a config that does not fit
         reason = " ".join(str(error).split()) or "an assertion failed"
         raise UserError(f"Detectron2 cannot build {config}: {type(error).__name__}: {reason}") from error
+
+
+def local_file(path_or_url: Path | str) -> Path:
+    """Return the path of a file; a detectron2://, https:// or other address is downloaded to Detectron2's cache.
+
+    Args:
+        path_or_url: path, or an address that Detectron2's PathManager resolves.
+
+    Raises:
+        UserError: the address cannot be downloaded.
+
+    Source: detectron2/utils/file_io.py.
+    """
+    if "://" not in str(path_or_url):
+        return Path(path_or_url)
+    try:
+        from detectron2.utils.file_io import PathManager
+
+        return Path(PathManager.get_local_path(str(path_or_url)))
+    except Exception as error:  # whatever the network, the address or the disk raises
+        raise UserError(
+            f"cannot download {path_or_url}: {one_line(error)}: download it elsewhere and give the file"
+        ) from error
 
 
 def load_weights(model: Any, weights: Path) -> dict[str, Tensor]:

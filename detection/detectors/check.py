@@ -1,6 +1,6 @@
 """Checks that a backbone matches a detector's config, for ``python -m detection.check``."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,12 +8,14 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detection.check import CheckOptions
+from detection.checkpoints.arch import DEPTHS
 from detection.checkpoints.write import pixels, read
 from detection.detectors.build import (
     Detector,
     backbone_tensors,
     build,
     load_weights,
+    local_file,
     missing_tensors,
     resnet_tensors,
     unused_tensors,
@@ -52,21 +54,21 @@ def run(options: CheckOptions) -> int:
         UserError: the config or the weights are not given.
     """
     words = list(options.words)
-    paths = [
-        Path(path) if path else words and Path(words.pop(0)) for path in (options.config_file, options.weights)
-    ]
-    if not all(paths):
+    config, weights = (
+        given or (words.pop(0) if words else "") for given in (options.config_file, options.weights)
+    )
+    if not config or not weights:
         raise UserError("give a config and the converted weights: python -m detection.check CONFIG WEIGHTS")
     check_overrides(words)
-    return check(paths[0], paths[1], words).show()
+    return check(Path(config), weights, words).show()
 
 
-def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckResult:
+def check(config: Path, weights: Path | str, overrides: Sequence[str] = ()) -> CheckResult:
     """Compare a detector's config with the backbone from which it will be trained.
 
     Args:
         config: YAML file or LazyConfig .py.
-        weights: .pth or .pkl file.
+        weights: .pth or .pkl file, or its address.
         overrides: overrides in the format of train_net.py.
 
     Raises:
@@ -74,6 +76,7 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
 
     Source: detectron2/modeling; README.md lists the possible problems.
     """
+    weights = local_file(weights)
     tensors, provenance = read(weights)
     if "conv1.weight" in tensors or any(".conv1.weight" in name and "layer1." in name for name in tensors):
         raise UserError(
@@ -84,8 +87,8 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
         raise UserError(f"{config} does not use Detectron2's ResNet; TimmBackbone checks its weights on loading")
     if not hasattr(detector.model, "input_format"):
         raise UserError(f"{config}: {type(detector.model).__name__} has no channel order and mean to check")
-    problems = _tensors(detector.model, load_weights(detector.model, weights))
-    remarks = _remarks(detector)
+    load_weights(detector.model, weights)
+    problems, remarks = _tensors(detector, tensors), _remarks(detector)
     if provenance:
         problems += _inputs(detector, provenance) + _strides(detector, provenance)
     else:
@@ -93,22 +96,72 @@ def check(config: Path, weights: Path, overrides: Sequence[str] = ()) -> CheckRe
     return CheckResult(problems, remarks)
 
 
-def _tensors(model: Any, tensors: dict[str, Tensor]) -> list[str]:
+# YAML's key -> the LazyConfig's
+_LAZY_KEYS = {
+    "INPUT.FORMAT": "model.input_format",
+    "MODEL.PIXEL_MEAN": "model.pixel_mean",
+    "MODEL.PIXEL_STD": "model.pixel_std",
+    "MODEL.RESNETS.DEPTH": "{resnet}.stages.depth",
+    "MODEL.RESNETS.STRIDE_IN_1X1": "{resnet}.stages.stride_in_1x1",
+}
+
+
+def _setting(detector: Detector, key: str, value: Any) -> str:
+    """Write an override in the config's own syntax: ``KEY VALUE``, or ``key=value`` for a LazyConfig."""
+    equals = "=" if detector.lazy else " "
+    return f"{_key(detector, key)}{equals}{str(value).replace(' ', '')}"
+
+
+def _key(detector: Detector, key: str) -> str:
+    """Return the key of a YAML config or, for a LazyConfig, its counterpart there."""
+    return _in_lazy(detector, _LAZY_KEYS.get(key, key)) if detector.lazy else key
+
+
+def _in_lazy(detector: Detector, text: str) -> str:
+    """Fill in where a LazyConfig keeps its ResNet."""
+    within = detector.lazy and "bottom_up" in detector.cfg.model.backbone
+    return text.format(resnet="model.backbone.bottom_up" if within else "model.backbone")
+
+
+def _tensors(detector: Detector, tensors: dict[str, Tensor]) -> list[str]:
     """Report backbone tensors that were not filled, and tensors of the file that were not used."""
-    total, depth = len(resnet_tensors(model.state_dict())), _blocks(backbone_tensors(tensors))
+    model = detector.model
+    own, theirs = resnet_tensors(model.state_dict()), backbone_tensors(tensors)
     missing, unused = missing_tensors(model, tensors), unused_tensors(model, tensors)
     problems = []
     if missing:
         problems.append(
-            f"{len(missing)} of {total} backbone tensors stay random, e.g. {missing[0]}: MODEL.RESNETS.DEPTH, "
-            f"NORM, NUM_GROUPS and WIDTH_PER_GROUP must match the weights (blocks per stage: {depth})"
+            f"{len(missing)} of {len(own)} backbone tensors stay random, e.g. {missing[0]} "
+            f"(blocks per stage in the file: {_blocks(theirs)}): {_remedy(detector, own, theirs)}"
         )
     if unused:
-        problems.append(f"{len(unused)} tensors of the file are not used by the model, e.g. {unused[0]}")
+        problems.append(
+            f"{len(unused)} tensors of the file are not used by the model, e.g. {unused[0]}: "
+            f"{_remedy(detector, own, theirs)}"
+        )
     return problems
 
 
-def _blocks(names: Any) -> tuple[int, ...]:
+def _remedy(detector: Detector, own: Collection[str], theirs: Collection[str]) -> str:
+    depth = _depth(theirs)
+    if depth and depth != _depth(own):
+        key = _setting(detector, "MODEL.RESNETS.DEPTH", depth)
+        basic = depth < 50 and not detector.lazy
+        return (
+            f"the weights are a ResNet-{depth}: set {key}{' MODEL.RESNETS.RES2_OUT_CHANNELS 64' if basic else ''}"
+        )
+    group = "norm, num_groups and width_per_group of {resnet}.stages" if detector.lazy else ""
+    keys = _in_lazy(detector, group) or "MODEL.RESNETS.NORM, NUM_GROUPS and WIDTH_PER_GROUP"
+    return f"{keys} must match the weights"
+
+
+def _depth(names: Collection[str]) -> int | None:
+    """Return the depth of the ResNet with these names of tensors, or None."""
+    blocks, bottleneck = _blocks(names), "res2.0.conv3.weight" in names
+    return next((d for d, counts in DEPTHS.items() if counts == blocks and (d >= 50) == bottleneck), None)
+
+
+def _blocks(names: Collection[str]) -> tuple[int, ...]:
     return tuple(len({n.split(".")[1] for n in names if n.startswith(f"res{i}.")}) for i in (2, 3, 4, 5))
 
 
@@ -125,12 +178,17 @@ def _inputs(detector: Detector, provenance: dict[str, Any]) -> list[str]:
         }
     for key, value in formats.items():
         if value != provenance["format"]:
-            problems.append(f"{key} is {value}, but the weights need {key} {provenance['format']}")
+            problems.append(
+                f"{_key(detector, key)} is {value}, but the weights need "
+                f"{_setting(detector, key, provenance['format'])}"
+            )
     for key, buffer in (("mean", model.pixel_mean), ("std", model.pixel_std)):
         ours, theirs = pixels(provenance[key]), [round(float(v), 3) for v in buffer.flatten()]
         if len(ours) != len(theirs) or not max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) <= 0.01:
             name = f"MODEL.PIXEL_{key.upper()}"
-            problems.append(f"{name} is {theirs}, but the weights need {name} {str(ours).replace(' ', '')}")
+            problems.append(
+                f"{_key(detector, name)} is {theirs}, but the weights need {_setting(detector, name, ours)}"
+            )
     return problems
 
 
@@ -138,21 +196,20 @@ def _strides(detector: Detector, provenance: dict[str, Any]) -> list[str]:
     """Check where bottlenecks stride: in the 3x3 convolution (timm, torchvision) or in the 1x1 (MSRA)."""
     from detectron2.modeling.backbone.resnet import BottleneckBlock
 
+    expected = provenance["stride_in_1x1"]
     wrong = [
         name
         for name, block in detector.model.named_modules()
-        if isinstance(block, BottleneckBlock)
-        and block.stride != 1
-        and (block.conv1.stride[0] != 1) != provenance["stride_in_1x1"]
+        if isinstance(block, BottleneckBlock) and block.stride != 1 and (block.conv1.stride[0] != 1) != expected
     ]
     if not wrong:
         return []
-    key = (
-        "stride_in_1x1=False, in the backbone and in roi_heads.res5"
-        if detector.lazy
-        else "MODEL.RESNETS.STRIDE_IN_1X1 False"
-    )
-    return [f"{', '.join(wrong)} stride in the wrong convolution: set {key}"]
+    keys = {_setting(detector, "MODEL.RESNETS.STRIDE_IN_1X1", expected)}
+    if detector.lazy:  # C4's res5 has a setting of its own
+        backbone = any(name.startswith("backbone.") for name in wrong)
+        head = any(name.startswith("roi_heads.") for name in wrong)
+        keys = {*(keys if backbone else ()), *({f"model.roi_heads.res5.stride_in_1x1={expected}"} if head else ())}
+    return [f"{', '.join(wrong)} stride in the wrong convolution: set {' '.join(sorted(keys))}"]
 
 
 def _remarks(detector: Detector) -> list[str]:

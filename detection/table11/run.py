@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from detection.checkpoints.convert_file import Conversion, convert_file
-from detection.checkpoints.write import SUFFIXES, read, write
+from detection.checkpoints.foreign import MSRA_INPUT, MSRA_WEIGHTS
+from detection.checkpoints.write import SUFFIXES, input_options, read, write
 from detection.collect import CollectOptions
+from detection.detectors.build import local_file
 from detection.detectors.check import check
 from detection.options import check_overrides, get_option
 from detection.run import RunOptions
@@ -19,7 +22,7 @@ from detection.table11.collect import collect
 from detection.table11.launch import run_to_end, train_net
 from detection.table11.rows import find_row, quick_options
 from detection.table11.run_note import read_note, write_note
-from engine.errors import UserError
+from engine.errors import UserError, check_choices
 from networks.weights import digest, find
 
 RESUME, WEIGHTS = "--resume", "backbone.pth"
@@ -38,6 +41,7 @@ def run(options: RunOptions) -> int:
         UserError: the row, the config file or the data are missing, or the backbone cannot be converted.
     """
     check_overrides(options.overrides)
+    options = _with_baseline(options)
     options = replace(options, output=get_option(options.overrides, "OUTPUT_DIR") or options.output)
     yaml_file, folder = _config_file(options), Path(options.output)
     environment = _environment(options)
@@ -55,6 +59,20 @@ def run(options: RunOptions) -> int:
         return code
     collect(CollectOptions((str(folder),)))
     return 0
+
+
+def _with_baseline(options: RunOptions) -> RunOptions:
+    """Fill in the weights and the input settings of a baseline; the user's overrides still come last."""
+    check_choices(options)
+    if not options.baseline:
+        if not options.backbone:
+            raise UserError("backbone: give --backbone RUN_OR_CHECKPOINT, or --baseline zoo for the zoo's weights")
+        return options
+    if not options.row:
+        raise UserError("baseline: give --row, whose weights and input settings --baseline zoo takes")
+    weights = options.backbone or MSRA_WEIGHTS[f"resnet{find_row(options.row).depth}"]
+    arm, overrides = options.arm or options.baseline, (*input_options(MSRA_INPUT), *options.overrides)
+    return replace(options, backbone=weights, arm=arm, overrides=overrides)
 
 
 def train_command(options: RunOptions, yaml_file: Path, weights: Path) -> list[str]:
@@ -107,7 +125,7 @@ def _check_same(options: RunOptions, folder: Path) -> None:
     note = read_note(folder)
     if not note or not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder} was not started by detection.run: continue it with train_net.py --resume")
-    if _origin(Path(options.backbone)) != note["origin"]:
+    if options.backbone != note.get("address") and _origin(options.backbone) != note["origin"]:
         raise UserError(
             f"{folder} was trained from a backbone other than {options.backbone}: give another --output"
         )
@@ -116,9 +134,9 @@ def _check_same(options: RunOptions, folder: Path) -> None:
         raise UserError(f"{folder} was trained with {note['row']}, not with {row}: give another --output")
 
 
-def _origin(backbone: Path) -> str:
+def _origin(backbone: str) -> str:
     """Return the SHA-256 of a backbone's source: as recorded in a converted file, or of the file itself."""
-    source = find(backbone)
+    source = find(local_file(backbone))
     converted = _read_converted(source)
     recorded = converted[1].get("source_sha256") if converted else None
     return str(recorded or digest(source))
@@ -152,10 +170,10 @@ def _environment(options: RunOptions) -> dict[str, str]:
 
 
 def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
-    """Convert, verify and check; the weights enter the folder only if they pass."""
+    """Convert, check and verify; the weights enter the folder only if they pass."""
     hidden = folder / f".{os.getpid()}.{WEIGHTS}"
     try:
-        code = _convert(options, hidden) or check(yaml_file, hidden, options.overrides).show()
+        code = _convert(options, hidden, lambda file: check(yaml_file, file, options.overrides).show())
         if not code:
             _write_note(options, folder, hidden)
             os.replace(hidden, folder / WEIGHTS)
@@ -164,16 +182,16 @@ def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
         hidden.unlink(missing_ok=True)
 
 
-def _convert(options: RunOptions, weights: Path) -> int:
-    """Convert and verify a backbone; copy an already converted file unchanged."""
-    source = find(Path(options.backbone))
+def _convert(options: RunOptions, weights: Path, fits: Callable[[Path], int]) -> int:
+    """Convert, check and verify a backbone; an already converted file is copied and checked."""
+    source = find(local_file(options.backbone))
     converted = _read_converted(source)
     if converted:
         tensors, provenance = converted
         write(tensors, weights, provenance)
-        return 0
+        return fits(weights)
     return convert_file(
-        Conversion(source, weights, arch=options.arch, use=options.use, verify=True, explain=False)
+        Conversion(source, weights, arch=options.arch, use=options.use, check=fits, verify=True, explain=False)
     )
 
 
@@ -196,7 +214,8 @@ def _write_note(options: RunOptions, folder: Path, weights: Path) -> None:
         {
             "arm": options.arm or provenance.get("augment") or Path(options.backbone).stem,
             "row": options.row or Path(options.config_file).name,
-            "origin": _origin(Path(options.backbone)),
+            "origin": _origin(options.backbone),
+            "address": options.backbone if "://" in options.backbone else "",
             "seed": options.seed,
             "gpus": 0 if options.quick else options.num_gpus * options.num_machines,
             "backbone": provenance,
