@@ -19,6 +19,7 @@ from torch import Tensor
 
 from engine import checkpoint
 from engine.errors import UserError, one_line
+from networks.hub_config import HUB_WEIGHTS, read_hub_config
 from networks.pickles import read_pickle
 
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
@@ -38,6 +39,8 @@ HARMLESS_TYPES: list[Any] = [
 # timm options that do not change the network at test time, or whose effect shows in its tensors.
 HARMLESS_OPTIONS = {
     "drop_rate",
+    "global_pool",
+    "in_chans",
     "drop_path_rate",
     "drop_block_rate",
     "zero_init_last",
@@ -79,7 +82,8 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
     """Read a checkpoint without running code from it.
 
     Args:
-        path: .pth, .pt, .pth.tar, .bin or .safetensors, or a run folder, which stands for its last.pth.
+        path: .pth, .pt, .pth.tar, .bin or .safetensors, a run folder, which stands for its last.pth, or a folder
+            in timm's hub form.
         use: auto (averaged weights if there are both), ema, raw, or a top-level key.
         any_options: also accept networks that timm options have changed.
         like: weight names of the network to fill, which select one of several networks in the file. Without
@@ -95,8 +99,15 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
     """
     path = find(path)
     content = _read(path)
+    if path.suffix in (".safetensors", ".bin"):
+        content = read_hub_config(path) | content
     metadata = CheckpointMetadata(content, path)
     state, key, notes = pick_weights(content, use, path)
+    if any(name.endswith("stem.conv1.norm.weight") for name in state):
+        raise UserError(
+            f"{path} is already a Detectron2 checkpoint: use it as MODEL.WEIGHTS "
+            "(python -m detection.reverse converts it back)"
+        )
     state, prefix, more = _strip_like(state, like) if like else _strip(state, use)
     if not any_options:
         metadata.refuse_options()
@@ -115,12 +126,13 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
 
 
 def find(path: Path) -> Path:
-    """Return the checkpoint file for a path; a run folder stands for its ``last.pth``.
+    """Return the checkpoint file for a path; a run folder stands for its last.pth, timm's for its weights.
 
     Raises:
         UserError: the file does not exist.
     """
-    path = checkpoint.newest(path)
+    hub = next((path / name for name in HUB_WEIGHTS if (path / name).is_file()), None)
+    path = hub or checkpoint.newest(path)
     if not path.is_file():
         raise UserError(f"{path} not found")
     return path

@@ -2,6 +2,7 @@
 
 The suffix of OUT selects the format: .safetensors or .pth for timm.create_model(..., checkpoint_path=OUT), with
 torchvision's weight names for a ResNet, or .onnx, compared with the network in ONNX Runtime before it is written.
+Without a suffix, OUT is a folder for timm.create_model("local-dir:OUT"), with class names, normalisation and crop.
 """
 
 import sys
@@ -18,7 +19,7 @@ class ExportOptions:
 
     Attributes:
         checkpoint: .pth file written by pretrain.train, or a run folder (its last.pth).
-        out: file to write; its suffix (.safetensors, .pth or .onnx) selects the format.
+        out: file to write, whose suffix (.safetensors, .pth or .onnx) selects the format, or a folder.
         use: weights to export; auto uses the averaged ones if there are any.
     """
 

@@ -8,8 +8,9 @@ from safetensors.torch import save as save_safetensors
 
 from engine import checkpoint
 from engine.errors import UserError
-from engine.files import check_targets, replacing
+from engine.files import check_targets, replacing, write_json
 from engine.onnx import checked_onnx
+from networks.hub_config import HUB_CONFIG, HUB_WEIGHTS, hub_config
 from pretrain.export import ExportOptions
 from pretrain.load_run import Backbone, load_trained
 
@@ -27,8 +28,9 @@ def export(options: ExportOptions) -> Path:
     """
     out = Path(options.out)
     if out.suffix not in WRITERS:
-        raise UserError(f"out: {out.name} must end in one of {', '.join(WRITERS)}")
-    check_targets(options.out, inputs=(options.checkpoint,))
+        raise UserError(f"out: {out.name} must end in one of {', '.join(filter(None, WRITERS))}, or name a folder")
+    files = [options.out] if out.suffix else [str(out / name) for name in (HUB_WEIGHTS[0], HUB_CONFIG)]
+    check_targets(*files, inputs=(options.checkpoint,))
     WRITERS[out.suffix](load_trained(options.checkpoint, options.use), out)
     print(out)
     return out
@@ -72,4 +74,25 @@ def _onnx(trained: Backbone, out: Path) -> None:
     )
 
 
-WRITERS: dict[str, Callable[[Backbone, Path], None]] = {".safetensors": _safetensors, ".pth": _pth, ".onnx": _onnx}
+def _folder(trained: Backbone, out: Path) -> None:
+    """Write timm's hub form: ``timm.create_model("local-dir:FOLDER")`` loads it."""
+    out.mkdir(parents=True, exist_ok=True)
+    content = trained.content
+    config = hub_config(
+        content["arch"],
+        num_classes=content["num_classes"],
+        inputs=json.loads(content["input"]),
+        options=json.loads(content["options"]),
+        classes=json.loads(content["classes"]),
+        default=getattr(trained.model, "pretrained_cfg", None) or {},
+    )
+    _safetensors(trained, out / HUB_WEIGHTS[0])
+    write_json(config, out / HUB_CONFIG)
+
+
+WRITERS: dict[str, Callable[[Backbone, Path], None]] = {
+    ".safetensors": _safetensors,
+    ".pth": _pth,
+    ".onnx": _onnx,
+    "": _folder,
+}

@@ -17,7 +17,7 @@ from imagesets.normalize import Normalize
 from keepcore import without_early_head
 from keepcore.draws import BatchShard
 from pretrain.accuracy import evaluate
-from pretrain.config import Config
+from pretrain.config import Config, Data
 from pretrain.data import open_source, synthetic_source
 from pretrain.load_run import load_attention
 from pretrain.loaders import build_loader
@@ -93,11 +93,18 @@ def _metadata(config: Config, source: ImageSet) -> dict[str, Any]:
         "arch": config.model.name,
         "num_classes": len(source.classes),
         "options": json.dumps(config.model.options),
-        "input": json.dumps({"mean": source.mean, "std": source.std, "size": config.data.image_size}),
+        "input": json.dumps(input_of(config.data, source)),
         "classes": json.dumps(source.classes),
         "augment": augmentation_name(config),
         "config": dump(config),
     }
+
+
+def input_of(data: Data, source: ImageSet) -> dict[str, Any]:
+    """Describe how images reach the network in evaluation, with timm's names."""
+    inputs = {"mean": source.mean, "std": source.std, "size": data.image_size}
+    inputs |= {"crop_pct": data.crop_pct, "interpolation": "bilinear"}
+    return inputs | ({"test_size": data.eval_size} if data.eval_size else {})
 
 
 def augmentation_name(config: Config) -> str:

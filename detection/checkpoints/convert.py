@@ -23,7 +23,6 @@ _SIGNS = (
 )
 _TWINS = {"resnetaa": "averages before striding", "resnetblur": "blurs before striding"}
 _WAY_OUT = "TimmBackbone can train it unchanged: detection/configs/lazy/faster_rcnn_timm_FPN_3x.py"
-_D2_NAMES = ("stem.conv1.", "res2.0.", "backbone.bottom_up.", "backbone.res2.")
 
 
 def choose_arch(state: dict[str, Tensor], recorded: str, requested: str) -> tuple[str, Arch, str]:
@@ -165,11 +164,6 @@ def _check_kind(name: str, tensor: Tensor) -> None:
 
 def _refuse(state: dict[str, Tensor]) -> None:
     """Raise an error with the reason if the weights cannot be those of a plain ResNet."""
-    if any(name.startswith(_D2_NAMES) for name in state):
-        raise UserError(
-            "the file is already a Detectron2 checkpoint: use it as MODEL.WEIGHTS "
-            "(python -m detection.reverse converts it back)"
-        )
     if any(re.match(r"res\d_\d+_branch", name) for name in state):
         raise UserError("the file is a Caffe2 model of Detectron's zoo: use it unconverted as MODEL.WEIGHTS")
     reasons = [text for sign, text in _SIGNS if any(re.match(sign, name) for name in state)]

@@ -91,6 +91,11 @@ def check(config: Path, weights: Path | str, overrides: Sequence[str] = ()) -> C
     problems, remarks = _tensors(detector, tensors), _remarks(detector)
     if provenance:
         problems += _inputs(detector, provenance) + _strides(detector, provenance)
+        if provenance.get("arch_assumed"):
+            remarks.append(
+                f"the architecture {provenance['arch']} was assumed from the shapes alone, which anti-aliased "
+                "variants (resnetaa50, resnetblur50) share: convert again with --arch to be sure"
+            )
     else:
         remarks.append("the file does not record its origin, so channel order, mean and stride are not checked")
     return CheckResult(problems, remarks)

@@ -4,6 +4,7 @@ For networks that tools/convert_to_d2.py rejects: deep stems, attention, ConvNeX
 ``configs/lazy/faster_rcnn_timm_FPN_3x.py``.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from engine.errors import UserError
 from networks.weights import load
 
 NORMS = ("FrozenBN", "BN")
+_log = logging.getLogger(__name__)
 
 
 class TimmBackbone(Backbone):
@@ -68,6 +70,8 @@ class TimmBackbone(Backbone):
             loaded = load(Path(checkpoint), use, any_options=True)
             if loaded.arch and loaded.arch != name.split(".")[0]:
                 raise UserError(f"{checkpoint} holds a {loaded.arch}, not a {name}: correct the name")
+            if not loaded.arch:
+                _log.warning("%s does not name its architecture: %s is assumed", checkpoint, name)
             fill(net, loaded.state, checkpoint)
             mean, std = loaded.mean, loaded.std
         _compare("pixel_mean", pixel_mean, mean)

@@ -49,6 +49,29 @@ def test_names_that_do_not_fit_stay_so_that_a_strict_load_reports_them(tmp_path)
     assert load(saved(state, tmp_path), like=["conv1.weight"]).state.keys() == state.keys()
 
 
+def test_the_config_beside_timms_weights_names_the_network(tmp_path):
+    """Anti-aliased ResNets have the tensors of plain ones: the name is all that tells them apart."""
+    net = timm.create_model("resnetblur18", num_classes=3)
+    net.pretrained_cfg |= {"mean": (0.1, 0.2, 0.3)}
+    timm.models.save_for_hf(net, str(tmp_path), safe_serialization="both")
+    for path in (tmp_path, tmp_path / "model.safetensors", tmp_path / "pytorch_model.bin"):
+        loaded = load(path)
+        assert loaded.arch == "resnetblur18"
+        assert loaded.mean == (0.1, 0.2, 0.3)
+        assert torch.equal(loaded.state["conv1.weight"], net.conv1.weight)
+    (tmp_path / "config.json").write_text('{"architectures": ["ResNetForImageClassification"]}')
+    assert load(tmp_path).arch == ""
+    (tmp_path / "config.json").write_text("{")
+    assert load(tmp_path).arch == ""
+
+
+def test_options_in_the_config_beside_the_weights_count(tmp_path):
+    net = timm.create_model("resnet18", output_stride=8)
+    timm.models.save_for_hf(net, str(tmp_path), safe_serialization=True, model_args={"output_stride": 8})
+    with pytest.raises(UserError, match="output_stride"):
+        load(tmp_path)
+
+
 def test_a_checkpoint_of_another_command_is_named_as_such(tmp_path):
     """Its options are unknown here, but the user has not typed any of them."""
     content = {"config": dump(PretrainConfig()), "arch": "resnet18", "num_classes": 3, "epoch": 1}

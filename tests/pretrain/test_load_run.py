@@ -94,12 +94,35 @@ def test_export_for_timm_and_torchvision(run, tmp_path, capsys):
         told = file.metadata()
     assert told["arch"] == "resnet18"
     assert told["dataset"] == "demo"
-    assert {"mean", "std", "size"} == set(json.loads(told["input"]))
+    assert {"mean", "std", "size", "crop_pct", "interpolation"} == set(json.loads(told["input"]))
     assert "packages" in json.loads(told["provenance"])
     assert export.main([str(run), str(tmp_path / "r18.pth")]) == 0
     timm.create_model("resnet18", num_classes=10, checkpoint_path=str(tmp_path / "r18.pth"))
     assert export.main([str(run), str(tmp_path / "r18.bin")]) == 2
     assert "must end in one of" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_folder_is_timms_hub_form_and_is_read_back(run, tmp_path):
+    folder = tmp_path / "hub"
+    assert export.main([str(run), str(folder)]) == 0
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    saved = checkpoint.load(run / "last.pth")["state_dict"]
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    timms = timm.data.resolve_model_data_config(model)
+    input_of = json.loads(checkpoint.load(run / "last.pth")["input"])
+    assert tuple(timms["input_size"]) == (3, input_of["size"], input_of["size"])
+    for name in ("mean", "std", "crop_pct", "interpolation"):
+        theirs = list(timms[name]) if name in ("mean", "std") else timms[name]
+        assert theirs == input_of[name]
+    assert (
+        json.loads((folder / "config.json").read_text())["label_names"][0]
+        == json.loads(checkpoint.load(run / "last.pth")["classes"])[0]
+    )
+    assert timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=3).num_classes == 3
+    loaded = load(folder)
+    assert (loaded.arch, loaded.augment) == ("resnet18", "plain")
+    assert export.main([str(run), str(folder)]) == 0  # again, over itself
 
 
 @pytest.mark.slow

@@ -307,6 +307,14 @@ def test_refused_networks(name, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("prefix", ["", "backbone.bottom_up."])
+def test_a_converted_file_is_named_as_such_by_every_reader(state, prefix, tmp_path):
+    torch.save({"model": prefixed(convert(state, ARCHS["resnet18"]), prefix)}, tmp_path / "d2.pth")
+    for like in ((), state.keys()):
+        with pytest.raises(UserError, match="already a Detectron2 checkpoint.*detection.reverse"):
+            load(tmp_path / "d2.pth", like=like)
+
+
 def test_every_refusal_of_a_network_has_its_own_sentence(state):
     from timm.layers import convert_splitbn_model
 
@@ -314,15 +322,12 @@ def test_every_refusal_of_a_network_has_its_own_sentence(state):
     split = convert_splitbn_model(timm.create_model("resnet18"), 2).state_dict()
     caffe2 = {"conv1_w": torch.ones(1), "res2_0_branch2a_w": torch.ones(1)}
     truncated = {k: v for k, v in state.items() if not k.startswith("layer4")}
-    converted = convert(state, ARCHS["resnet18"])
     found = set()
     for sd, message in (
         (grey, "1 input channels"),
         (split, "split BatchNorm"),
         (caffe2, "Caffe2"),
         (truncated, "no layer4.*truncated"),
-        (converted, "is already a Detectron2"),
-        (prefixed(converted, "backbone.bottom_up."), "is already a Detectron2"),
     ):
         with pytest.raises(UserError, match=message) as raised:
             choose_arch(sd, "", "")

@@ -73,6 +73,17 @@ def test_a_file_without_provenance_is_remarked_upon(backbones, tmp_path):
     assert "mean and stride are not checked" in remarks[0]
 
 
+def test_an_architecture_that_was_assumed_is_remarked_upon(tmp_path):
+    from detection.checkpoints.convert_file import Conversion, convert_file
+
+    torch.save(lively("resnetaa50").state_dict(), tmp_path / "unnamed.pth")
+    for name, assumed in (("", True), ("resnet50", False)):
+        assert convert_file(Conversion(tmp_path / "unnamed.pth", tmp_path / "d2.pth", arch=name)) == 0
+        problems, remarks = check(ROWS["fpn_r50"].path, tmp_path / "d2.pth")
+        assert problems == []
+        assert any("resnet50 was assumed from the shapes" in text for text in remarks) == assumed
+
+
 def test_files_that_were_never_converted(sources, tmp_path):
     with pytest.raises(UserError, match="not a Detectron2 file.*convert_to_d2"):
         check(ROWS["fpn_r50"].path, sources[50])

@@ -95,7 +95,37 @@ def test_freezing(name, freeze_at):
         assert not any("layer4" in n for n in norms)
 
 
-def test_mistakes(tmp_path):
+def test_swin_needs_any_image_size(tmp_path):
+    name, options = "swin_tiny_patch4_window7_224", {"strict_img_size": False, "depths": (1, 1, 1, 1)}
+    net = timm.create_model(name, **options).eval()
+    torch.save({"arch": name, "state_dict": net.state_dict()}, tmp_path / "swin.pth")
+    images = torch.randn(1, 3, 96, 160)
+    with pytest.raises(AssertionError, match="Input height"):
+        TimmBackbone(name, options={"depths": (1, 1, 1, 1)})(images)
+    backbone = TimmBackbone(name, checkpoint=str(tmp_path / "swin.pth"), options=options).eval()
+    with torch.no_grad():
+        features, (_, last) = backbone(images), (None, net.forward_features(images))
+    assert {stage: tuple(feature.shape) for stage, feature in features.items()} == {
+        "res2": (1, 96, 24, 40),
+        "res3": (1, 192, 12, 20),
+        "res4": (1, 384, 6, 10),
+        "res5": (1, 768, 3, 5),
+    }
+    torch.testing.assert_close(net.norm(features["res5"].permute(0, 2, 3, 1)), last)
+
+
+def test_a_file_without_a_name_is_remarked_upon(tmp_path, caplog):
+    TimmBackbone("resnet18", checkpoint=str(saved(tmp_path, "resnet18")))
+    assert "does not name its architecture: resnet18 is assumed" in caplog.text
+    caplog.clear()
+    torch.save({"arch": "resnet18", "state_dict": timm.create_model("resnet18").state_dict()}, tmp_path / "named")
+    TimmBackbone("resnet18", checkpoint=str(tmp_path / "named"))
+    assert not caplog.text
+
+
+def test_mistakes(tmp_path, backbones):
+    with pytest.raises(UserError, match="is already a Detectron2 checkpoint"):
+        TimmBackbone("resnet18", checkpoint=str(backbones[18]))
     torch.save(lively("resnet18").state_dict(), tmp_path / "r18.pth")
     torch.save(
         {k: v for k, v in lively("resnet18d").state_dict().items() if "layer3" not in k}, tmp_path / "cut.pth"
