@@ -7,10 +7,8 @@ import importlib
 import json
 import shlex
 import statistics
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from engine.files import check_targets, write_json
 from engine.metrics_log import median_of_last, read_rows
 from experiments.grid import Cell, Grid, select
 from experiments.options import ReproduceOptions
+from experiments.processes import parse_seeds, run_all
 from experiments.statistics import mean_std
 
 FREE = ("output", "resume", "auto_resume", "overwrite", "device", "log_every", "save_every", "seed")
@@ -67,7 +66,10 @@ def reproduce(options: ReproduceOptions, grid: Grid) -> int:
         print("\n".join(cell.recipe() for cell in cells))
         return 0
     homes = {cell.name: Path(options.runs) / grid.home(cell) for cell in cells}
-    runs = {cell.name: [homes[cell.name] / f"seed{seed}" for seed in _seeds(options, cell)] for cell in cells}
+    runs = {
+        cell.name: [homes[cell.name] / f"seed{seed}" for seed in parse_seeds(options.seeds, cell.seeds)]
+        for cell in cells
+    }
     if options.list:
         for cell in cells:
             complete = sum(is_finished(folder) for folder in runs[cell.name])
@@ -82,20 +84,6 @@ def reproduce(options: ReproduceOptions, grid: Grid) -> int:
         first = next((f for cell in cells for f in runs[cell.name] if is_finished(f)), None)
         write_table(options, cells, results, first)
     return int(failed)
-
-
-def _seeds(options: ReproduceOptions, cell: Cell) -> list[int]:
-    """Parse ``0-4`` or ``0,2``."""
-    if not options.seeds:
-        return list(range(cell.seeds))
-    try:
-        ends = [[int(end) for end in part.split("-", 1)] for part in options.seeds.split(",")]
-        seeds = sorted({seed for part in ends for seed in range(part[0], min(part[-1], part[0] + 999) + 1)})
-    except ValueError as error:
-        raise UserError(f"seeds must look like 0-4 or 0,2, got {options.seeds!r}") from error
-    if not seeds:
-        raise UserError(f"seeds must look like 0-4 or 0,2, got {options.seeds!r}")
-    return seeds
 
 
 def is_finished(folder: Path) -> bool:
@@ -113,7 +101,7 @@ def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes
     """Start one process per missing run; return whether any failed."""
     todo: dict[Path, list[str]] = {}
     for cell in cells:
-        for seed in _seeds(options, cell):
+        for seed in parse_seeds(options.seeds, cell.seeds):
             folder = homes[cell.name] / f"seed{seed}"
             arguments = [*_arguments(grid, options, cell), "--seed", str(seed), "--output", str(folder)]
             if is_finished(folder):
@@ -123,18 +111,8 @@ def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes
     if todo and not options.root:
         raise UserError(f"root: {len(todo)} runs are missing; pass the data folder with --root to run them")
     starter = shlex.split(options.launcher) if options.launcher else [sys.executable, "-m"]
-
-    def run(folder: Path) -> int:
-        print(f"running {folder}", file=sys.stderr)
-        command = [*starter, grid.program, *todo[folder], "--auto_resume"]
-        return subprocess.run(command, check=False, stdout=sys.stderr).returncode
-
-    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
-        codes = list(pool.map(run, todo))
-    for folder, code in zip(todo, codes, strict=True):
-        if code:
-            print(f"failed with exit code {code}: {folder}", file=sys.stderr)
-    return any(codes)
+    commands = {f: [*starter, grid.program, *arguments, "--auto_resume"] for f, arguments in todo.items()}
+    return run_all(commands, options.jobs)
 
 
 def _arguments(grid: Grid, options: ReproduceOptions, cell: Cell) -> list[str]:

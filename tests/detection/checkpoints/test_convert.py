@@ -332,7 +332,7 @@ def test_every_refusal_of_a_network_has_its_own_sentence(state):
         with pytest.raises(UserError, match=message) as raised:
             choose_arch(sd, "", "")
         found.add(str(raised.value))
-    assert len(found) == 5
+    assert len(found) == 4
 
 
 def test_twins_without_a_name_are_warned_of(state):
