@@ -6,6 +6,7 @@ same every time; check lists a folder's problems (exit code 1) and compares its 
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from engine.command import subcommands
 from engine.parser import positional
@@ -16,16 +17,19 @@ class YoloOptions:
     """Convert a data set from the YOLO layout to the COCO layout.
 
     Attributes:
-        images: image folder of one split in the YOLO layout, e.g. coco128/images/train2017.
+        images: data.yaml, of which train and val are converted, or the image folder of one split in the YOLO
+            layout, e.g. coco128/images/train2017.
         out: folder in which coco/ is created (DETECTRON2_DATASETS).
-        split: name of the split to write, e.g. train2017, val2017 or val2017_100.
-        names: data.yaml with the class names; "" means COCO's 80 classes.
+        split: name of the split to write for an image folder, e.g. train2017, val2017 or val2017_100.
+        names: data.yaml with the class names for an image folder, or coco for COCO's 80 classes.
+        on_bad_box: stop at a malformed label or one outside the image, or skip and count such labels.
     """
 
     images: str = positional()
     out: str = positional()
-    split: str = "train2017"
+    split: str = ""
     names: str = ""
+    on_bad_box: Literal["stop", "skip"] = "stop"
 
 
 @dataclass(frozen=True)

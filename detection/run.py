@@ -26,7 +26,13 @@ class RunOptions:
         output: OUTPUT_DIR of train_net.py, to which the converted file is also written.
         row: row of Table 11, one of c4_r50, fpn_r50, retinanet_r50, c4_r101, fpn_r101, retinanet_r101.
         config_file: YAML config file to use instead of a row.
-        data: folder that holds coco/; "" uses the environment variable DETECTRON2_DATASETS.
+        data: folder that holds coco/, or data.yaml of a YOLO set with classes of your own; "" uses the environment
+            variable DETECTRON2_DATASETS.
+        train: training images with classes of your own, as ANNOTATIONS.json:IMAGES in COCO's format.
+        val: validation images with the same classes, likewise.
+        epochs: number of passes over classes of your own, to which the schedule is scaled; 0 keeps the row's
+            iterations.
+        on_bad_box: stop at a label of a YOLO set that is malformed or outside the image, or skip such labels.
         arch: architecture of the backbone, if its file does not name it.
         use: weights to use; auto uses the averaged ones if there are any.
         arm: name of the backbone in the table, e.g. plain or KeepCutMix; "" uses the one in its checkpoint.
@@ -47,6 +53,10 @@ class RunOptions:
     row: str = ""
     config_file: str = ""
     data: str = ""
+    train: str = ""
+    val: str = ""
+    epochs: int = 0
+    on_bad_box: Literal["stop", "skip"] = "stop"
     arch: str = ""
     use: WeightChoice = "auto"
     arm: str = ""

@@ -41,7 +41,8 @@ def inspect(root: Path, *, decode: bool = False) -> DataReport:
     problems, counts = [], []
     for split in present:
         content = read_annotations(annotation_file(root, split))
-        problems += [f"{split}: {text}" for text in _problems(content, image_folder(root, split), decode)]
+        problems += [f"{split}: {text}" for text in _not_cocos(content)]
+        problems += [f"{split}: {text}" for text in problems_of(content, image_folder(root, split), decode=decode)]
         counts.append(_counts(split, content))
     problems += [f"{annotation_file(root, split)} not found" for split in SPLITS[:2] if split not in present]
     return DataReport(counts, problems)
@@ -59,16 +60,32 @@ def _counts(split: str, content: dict[str, Any]) -> str:
     return f"{text} (published: {published[0]} images, {published[1]} objects)" if published else text
 
 
-def _problems(content: dict[str, Any], folder: Path, decode: bool) -> Iterator[str]:
-    if not content["images"]:
-        yield "no images"
+def _not_cocos(content: dict[str, Any]) -> Iterator[str]:
     categories = {entry["id"]: entry["name"] for entry in content["categories"]}
     official = {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}
     if categories != official:
         yield (
-            f"the {len(categories)} categories are not COCO's {len(official)} with their ids: Detectron2's "
-            "built-in data sets reject them; register the set under another name with register_coco_instances"
+            f"the {len(categories)} categories are not COCO's {len(official)} with their ids, so Detectron2's "
+            "built-in data sets reject them: train with detection.run --train ANNOTATIONS.json:IMAGES --val ..."
         )
+
+
+def problems_of(content: dict[str, Any], folder: Path, *, decode: bool = False) -> Iterator[str]:
+    """List the problems of one part of a data set, whatever its classes are.
+
+    Args:
+        content: from :func:`read_annotations`.
+        folder: folder of its images.
+        decode: also decode every image completely.
+
+    Source: detectron2/data/datasets/coco.py.
+    """
+    if not content["images"]:
+        yield "no images"
+    if not content["annotations"]:
+        yield "no objects"
+    categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+    yield from (f"categories: {text}" for key in ("id", "name") for text in _twice(content["categories"], key))
     yield from _image_problems(content["images"], folder, decode)
     yield from _object_problems(content, set(categories))
 

@@ -1,8 +1,9 @@
 """Trains a row of Table 11 on a backbone, with Detectron2's own train_net.py."""
 
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from detection.detectors.check import check
 from detection.options import check_overrides, get_option
 from detection.run import RunOptions
 from detection.table11.collect import collect
-from detection.table11.launch import run_to_end, train_net
+from detection.table11.data import training_data
+from detection.table11.launch import run_to_end
 from detection.table11.rows import find_row, quick_options
 from detection.table11.run_note import read_note, write_note
 from engine.errors import UserError, check_choices
@@ -44,17 +46,20 @@ def run(options: RunOptions) -> int:
     options = _with_baseline(options)
     options = replace(options, output=get_option(options.overrides, "OUTPUT_DIR") or options.output)
     yaml_file, folder = _config_file(options), Path(options.output)
-    environment = _environment(options)
     _check_gpus(options)
-    if _continues(options, folder):
+    begun = _continues(options, folder)
+    data = training_data(options, folder, yaml_file, begun=begun)
+    options = replace(options, overrides=(*data.overrides, *options.overrides))
+    if begun:
         _check_same(options, folder)
     else:
         code = _prepare(options, folder, yaml_file)
         if code:
             return code
-    command = train_command(options, yaml_file, folder / WEIGHTS)
-    print(f"\n{' '.join(command)}\n", flush=True)
-    code = run_to_end(command, environment)
+    command = train_command(options, yaml_file, folder / WEIGHTS, data.script)
+    named = [f"{name}={value}" for name, value in data.environment.items() if os.environ.get(name) != value]
+    print(f"\n{shlex.join([*named, *command])}\n", flush=True)
+    code = run_to_end(command, data.environment)
     if code or options.machine_rank or options.eval_only:  # an evaluation prints its own table
         return code
     collect(CollectOptions((str(folder),)))
@@ -75,13 +80,14 @@ def _with_baseline(options: RunOptions) -> RunOptions:
     return replace(options, backbone=weights, arm=arm, overrides=overrides)
 
 
-def train_command(options: RunOptions, yaml_file: Path, weights: Path) -> list[str]:
+def train_command(options: RunOptions, yaml_file: Path, weights: Path, script: Sequence[str]) -> list[str]:
     """Return the command that runs train_net.py.
 
     Args:
         options: options of the command; the overrides come last, so that they take precedence.
         yaml_file: config of the detector.
         weights: converted backbone.
+        script: Python's arguments that start train_net.py.
 
     Source: detectron2/engine/defaults.py.
     """
@@ -96,7 +102,7 @@ def train_command(options: RunOptions, yaml_file: Path, weights: Path) -> list[s
     keys += ["MODEL.WEIGHTS", weights.resolve(), "OUTPUT_DIR", Path(options.output).resolve()]
     keys += ["SEED", options.seed] if options.seed >= 0 else []
     keys += ["MODEL.DEVICE", "cpu"] if gpus == 0 and not options.quick else []
-    return [sys.executable, *map(str, [train_net(), *flags, *keys, *options.overrides])]
+    return [sys.executable, *script, *map(str, [*flags, *keys, *options.overrides])]
 
 
 def _config_file(options: RunOptions) -> Path:
@@ -158,15 +164,6 @@ def _check_gpus(options: RunOptions) -> None:
             f"remark: 16 images per step on {gpus} GPUs; add SOLVER.REFERENCE_WORLD_SIZE 8 to scale batch, "
             "learning rate and schedule from the row's 8 GPUs to this number"
         )
-
-
-def _environment(options: RunOptions) -> dict[str, str]:
-    root = options.data or os.environ.get("DETECTRON2_DATASETS", "datasets")
-    if not (Path(root) / "coco" / "annotations").is_dir():
-        raise UserError(
-            f"data: {root}/coco/annotations not found: give the folder that holds coco/ (DETECTRON2_DATASETS)"
-        )
-    return {**os.environ, "DETECTRON2_DATASETS": str(Path(root).resolve())}
 
 
 def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:

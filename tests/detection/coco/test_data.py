@@ -8,9 +8,10 @@ from PIL import Image
 
 from detection import data as command
 from detection.coco.check import PUBLISHED, inspect
+from detection.coco.data_yaml import list_images, read_names
 from detection.coco.folder import COCO_CATEGORIES, COCO_NAMES, annotation_file, image_folder
 from detection.coco.subset import subset
-from detection.coco.yolo import read_names, yolo_to_coco
+from detection.coco.yolo import yolo_to_coco
 from engine.errors import UserError
 
 
@@ -46,10 +47,14 @@ def yolo(tmp_path):
     return images
 
 
-def test_yolo_to_coco(yolo, tmp_path):
+def converted(images, names, out, split, **options):
+    return yolo_to_coco(list_images(images), images.absolute(), names, out, split, **options)
+
+
+def test_converted(yolo, tmp_path):
     out = tmp_path / "out"
-    counts = yolo_to_coco(yolo, COCO_NAMES, out, "train2017")
-    assert counts == {"images": 3, "objects": 3, "without objects": 1}
+    counts = converted(yolo, COCO_NAMES, out, "train2017")
+    assert counts.counts() == "3 images, 3 objects, 1 without objects"
     content = json.loads(annotation_file(out, "train2017").read_text())
     sizes = {image["file_name"]: (image["width"], image["height"]) for image in content["images"]}
     assert sizes == {"a.jpg": (100, 60), "b.png": (100, 60), "more/c.jpg": (60, 100)}
@@ -59,11 +64,11 @@ def test_yolo_to_coco(yolo, tmp_path):
     assert person["segmentation"] == [[10.0, 12.0, 30.0, 12.0, 30.0, 36.0]]
     assert (brush["category_id"], brush["bbox"]) == (90, [0.0, 0.0, 60.0, 100.0])  # clipped, and turned
     assert inspect_with(out, "train2017") == []
-    assert yolo_to_coco(yolo, COCO_NAMES, out, "train2017") == counts  # again, over itself
+    assert converted(yolo, COCO_NAMES, out, "train2017") == counts  # again, over itself
     (image_folder(out, "train2017") / "a.jpg").unlink()
     (image_folder(out, "train2017") / "a.jpg").write_bytes(b"another")
     with pytest.raises(UserError, match="is a different image"):
-        yolo_to_coco(yolo, COCO_NAMES, out, "train2017")
+        converted(yolo, COCO_NAMES, out, "train2017")
 
 
 def inspect_with(out, split):
@@ -74,7 +79,7 @@ def test_detectron2_reads_it(yolo, tmp_path):
     from detectron2.data.datasets import load_coco_json
 
     out = tmp_path / "out"
-    yolo_to_coco(yolo, COCO_NAMES, out, "val2017")
+    converted(yolo, COCO_NAMES, out, "val2017")
     read = load_coco_json(str(annotation_file(out, "val2017")), str(image_folder(out, "val2017")))
     assert [len(each["annotations"]) for each in read] == [2, 0, 1]
 
@@ -84,7 +89,7 @@ def test_own_classes(yolo, tmp_path, capsys):
     (yolo.parents[1] / "labels" / "train" / "more" / "c.txt").unlink()
     argv = ["yolo", str(yolo), str(tmp_path / "out"), "--names", str(tmp_path / "data.yaml"), "--split", "val2017"]
     assert command.main(argv) == 0
-    assert "register_coco_instances" in capsys.readouterr().out
+    assert "detection.run --train" in capsys.readouterr().out
     content = json.loads(annotation_file(tmp_path / "out", "val2017").read_text())
     assert [each["name"] for each in content["categories"]] == ["nut", "bolt", "screw"]
     assert [each["category_id"] for each in content["annotations"]] == [3, 1]
@@ -107,7 +112,7 @@ def test_own_classes(yolo, tmp_path, capsys):
 def test_bad_labels(line, message, yolo, tmp_path):
     (yolo.parents[1] / "labels" / "train" / "a.txt").write_text(line)
     with pytest.raises(UserError, match=f"a.txt, line 1.*{message.removeprefix('line 1: ')}"):
-        yolo_to_coco(yolo, COCO_NAMES, tmp_path / "out", "train2017")
+        converted(yolo, COCO_NAMES, tmp_path / "out", "train2017")
     assert not annotation_file(tmp_path / "out", "train2017").exists()
 
 
@@ -115,20 +120,20 @@ def test_labels_that_are_nowhere_or_no_text(yolo, tmp_path):
     label = yolo.parents[1] / "labels" / "train" / "a.txt"
     label.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="a.txt is not a text file"):
-        yolo_to_coco(yolo, COCO_NAMES, tmp_path / "out", "train2017")
+        converted(yolo, COCO_NAMES, tmp_path / "out", "train2017")
     for path in (yolo.parents[1] / "labels").rglob("*.txt"):
         path.unlink()
     with pytest.raises(UserError, match="none of the 3 images has labels"):
-        yolo_to_coco(yolo, COCO_NAMES, tmp_path / "out", "train2017")
+        converted(yolo, COCO_NAMES, tmp_path / "out", "train2017")
 
 
 def test_bad_yolo_folders(tmp_path):
     (tmp_path / "pictures").mkdir()
     with pytest.raises(UserError, match="no images"):
-        yolo_to_coco(tmp_path / "pictures", COCO_NAMES, tmp_path / "out", "train2017")
+        converted(tmp_path / "pictures", COCO_NAMES, tmp_path / "out", "train2017")
     Image.new("RGB", (4, 4)).save(tmp_path / "pictures" / "a.png")
     with pytest.raises(UserError, match="not inside a folder named images"):
-        yolo_to_coco(tmp_path / "pictures", COCO_NAMES, tmp_path / "out", "train2017")
+        converted(tmp_path / "pictures", COCO_NAMES, tmp_path / "out", "train2017")
     for text, message in (
         ("names: person", "class names under 'names'"),
         ("names: 3", "class names under 'names'"),
