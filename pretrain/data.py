@@ -17,7 +17,8 @@ from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
 from keepcore import TwoViews
 from keepcore.build import choose
 from keepcore.policy.randaugment import MEAN_COLOUR
-from pretrain.baselines.randaugment import rand_augment
+from pretrain.baselines.autoaugment import AutoAugment
+from pretrain.baselines.randaugment import GREY, rand_augment
 from pretrain.config import Data, Policy
 
 
@@ -136,8 +137,8 @@ def synthetic_source(data: Data) -> ImageSet:
 POLICIES: dict[str, Callable[[Policy], Callable[[Any], Any]]] = {
     "randaugment": lambda p: rand_augment(p.scale, p.num_ops, p.magnitude),
     "augmix": lambda p: v2.AugMix(severity=p.magnitude, all_ops=False),
-    "autoaugment_cifar10": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10, fill=list(MEAN_COLOUR)),
-    "autoaugment_imagenet": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, fill=list(MEAN_COLOUR)),
+    "autoaugment_cifar10": lambda p: AutoAugment(),
+    "autoaugment_imagenet": lambda p: v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET, fill=list(GREY)),
     "trivialaugment": lambda p: v2.TrivialAugmentWide(fill=list(MEAN_COLOUR)),
 }
 

@@ -16,6 +16,8 @@ from torchvision.transforms.v2 import functional as F
 from keepcore.policy.randaugment import MEAN_COLOUR
 
 TORCHVISION_BINS = 31
+Colour = tuple[int, int, int]
+GREY: Colour = (128, 128, 128)  # of uncovered areas in tensorflow/tpu
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def rand_augment(scale: str, num_ops: int, level: int) -> Callable[[Any], Any]:
         return Reseeded(rand_augment_transform(f"rand-m{level}-n{num_ops}", {"img_mean": MEAN_COLOUR}))
     if scale not in RANGES:
         raise ValueError(f"policy.scale must be one of tv31, {', '.join(RANGES)}, timm, got {scale!r}")
-    return Operations(RANGES[scale], num_ops, level)
+    return Operations(RANGES[scale], num_ops, level, GREY if scale == "tpu10" else MEAN_COLOUR)
 
 
 class Operations:
@@ -110,8 +112,8 @@ class Operations:
     Source: Cubuk et al., 2020.
     """
 
-    def __init__(self, ranges: dict[str, Range], num_ops: int, level: float) -> None:
-        self.ranges, self.num_ops, self.level = ranges, num_ops, level
+    def __init__(self, ranges: dict[str, Range], num_ops: int, level: float, fill: Colour) -> None:
+        self.ranges, self.num_ops, self.level, self.fill = ranges, num_ops, level, fill
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the augmented image."""
@@ -119,7 +121,7 @@ class Operations:
         for index in torch.randint(len(names), (self.num_ops,)).tolist():
             bounds = self.ranges[names[index]]
             sign = -1.0 if bounds.signed and torch.rand(()) < 0.5 else 1.0
-            image = apply_operation(names[index], image, sign * bounds.at(self.level))
+            image = apply_operation(names[index], image, sign * bounds.at(self.level), self.fill)
         return image
 
 
@@ -137,7 +139,7 @@ class Reseeded:
         return self.transform(image)
 
 
-def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Image:
+def apply_operation(name: str, image: Image.Image, magnitude: float, fill: Colour = MEAN_COLOUR) -> Image.Image:
     """Apply one operation of :data:`RANGES`.
 
     Args:
@@ -145,18 +147,18 @@ def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Im
         image: RGB image.
         magnitude: degrees (Rotate), slope (Shear), pixels (Translate, CutoutAbs), bits (Posterize), threshold
             (Solarize), offset (SolarizeAdd, AddThenSolarize) or factor (Color, Contrast, Brightness, Sharpness).
+        fill: RGB colour of uncovered and cut areas, 0 to 255.
 
     Returns:
         A new image of the same size.
 
     Source: ildoonet/pytorch-randaugment augmentations.py (definitions only); torchvision (kernels).
     """
-    fill = list(MEAN_COLOUR)
     operations: dict[str, Callable[[], Image.Image]] = {
         "AutoContrast": lambda: F.autocontrast(image),
         "Equalize": lambda: F.equalize(image),
         "Invert": lambda: F.invert(image),
-        "Rotate": lambda: F.rotate(image, magnitude, fill=fill),
+        "Rotate": lambda: F.rotate(image, magnitude, fill=list(fill)),
         "Posterize": lambda: F.posterize(image, max(1, min(8, int(magnitude)))),
         "Solarize": lambda: F.solarize(image, min(256.0, magnitude)),
         "SolarizeAdd": lambda: image.point(_solarize_add(magnitude)),
@@ -165,20 +167,20 @@ def apply_operation(name: str, image: Image.Image, magnitude: float) -> Image.Im
         "Contrast": lambda: F.adjust_contrast(image, magnitude),
         "Brightness": lambda: F.adjust_brightness(image, magnitude),
         "Sharpness": lambda: F.adjust_sharpness(image, magnitude),
-        "ShearX": lambda: _affine(image, (0, 0), (magnitude, 0.0)),
-        "ShearY": lambda: _affine(image, (0, 0), (0.0, magnitude)),
-        "CutoutAbs": lambda: _cut_square(image, magnitude),
-        "TranslateX": lambda: _affine(image, (int(magnitude), 0), (0.0, 0.0)),
-        "TranslateY": lambda: _affine(image, (0, int(magnitude)), (0.0, 0.0)),
+        "ShearX": lambda: _affine(image, (0, 0), (magnitude, 0.0), fill),
+        "ShearY": lambda: _affine(image, (0, 0), (0.0, magnitude), fill),
+        "CutoutAbs": lambda: _cut_square(image, magnitude, fill),
+        "TranslateX": lambda: _affine(image, (int(magnitude), 0), (0.0, 0.0), fill),
+        "TranslateY": lambda: _affine(image, (0, int(magnitude)), (0.0, 0.0), fill),
     }
     return operations[name]()
 
 
-def _affine(image: Image.Image, shift: tuple[int, int], slopes: tuple[float, float]) -> Image.Image:
+def _affine(image: Image.Image, shift: tuple[int, int], slopes: tuple[float, float], fill: Colour) -> Image.Image:
     shear = [math.degrees(math.atan(slope)) for slope in slopes]
     centre = [0, 0] if any(slopes) else None
     warped: Image.Image = F.affine(
-        image, angle=0.0, translate=list(shift), scale=1.0, shear=shear, fill=list(MEAN_COLOUR), center=centre
+        image, angle=0.0, translate=list(shift), scale=1.0, shear=shear, fill=list(fill), center=centre
     )
     return warped
 
@@ -191,7 +193,7 @@ def _add(offset: float) -> Sequence[int]:
     return [min(255, value + int(offset)) for value in range(256)] * 3
 
 
-def _cut_square(image: Image.Image, side: float) -> Image.Image:
+def _cut_square(image: Image.Image, side: float, fill: Colour) -> Image.Image:
     """Fill a square around a random point, clipped at the image border."""
     half = int(side) / 2
     x, y = torch.rand(()).item() * image.width, torch.rand(()).item() * image.height
@@ -199,5 +201,5 @@ def _cut_square(image: Image.Image, side: float) -> Image.Image:
     right, bottom = int(min(image.width, left + side)), int(min(image.height, top + side))
     out = image.copy()
     if right > left and bottom > top:
-        out.paste(MEAN_COLOUR, (left, top, right, bottom))
+        out.paste(fill, (left, top, right, bottom))
     return out
