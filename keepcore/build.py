@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
+from torch import Tensor
+
 from keepcore.compiled import compiled_logits
 from keepcore.compose import FillFn, constant, image_mean, noise
 from keepcore.config import KeepConfig
+from keepcore.controls import CONTROLS, centre_map, mean_map, noise_map
 from keepcore.early_head import HeadFn, early_logits, full_logits
+from keepcore.features import feature_gradient
 from keepcore.keep import KeepAugment
 from keepcore.operations import KeepCutMix, KeepCutout, KeepOptions, KeepPaste, KeepRandomErasing
 from keepcore.regions import Selector, above, anywhere, below
@@ -19,10 +23,21 @@ from keepcore.saliency import (
     label_logit,
     label_loss,
     max_logit,
+    multilabel_loss,
 )
 from keepcore.sizes import erasing_size
 
-SCORES: dict[str, ScoreFn] = {"label": label_logit, "max": max_logit, "loss": label_loss}
+SCORES: dict[str, ScoreFn] = {
+    "label": label_logit,
+    "max": max_logit,
+    "loss": label_loss,
+    "multilabel_loss": multilabel_loss,
+}
+SALIENCIES: dict[str, Callable[..., Tensor]] = {
+    "input_gradient": input_gradient,
+    "feature_gradient": feature_gradient,
+}
+MAPS: dict[str, Callable[..., Tensor]] = {"centre": centre_map, "noise": noise_map}
 SELECTORS: dict[str, Selector] = {"below": below, "above": above, "anywhere": anywhere}
 HEADS: dict[str, HeadFn] = {"full": full_logits, "early": early_logits, "compiled": compiled_logits}
 FILLS: dict[str, Callable[[float | Sequence[float]], FillFn]] = {
@@ -35,17 +50,25 @@ T = TypeVar("T")
 
 
 def build_saliency(config: KeepConfig) -> SaliencyFn:
-    """Build the saliency function of a config: score, then scale.
+    """Build the saliency function of a config: kind and score, then scale, then what a control replaces it by.
 
     Raises:
-        ValueError: unknown score, or scale not positive, or above 4, where a batch would not fit into any memory.
+        ValueError: a name is unknown, a stage is given for the input gradient, or scale is not positive, or
+            above 4, where a batch would not fit into any memory.
 
     Source: Gong et al., CVPR 2021, Secs. 3 and 3.1.
     """
     if config.scale > 4.0:
         raise ValueError(f"scale must be at most 4, got {config.scale}")
-    saliency: SaliencyFn = partial(input_gradient, score=choose(SCORES, config.score, "score"))
-    return saliency if config.scale == 1.0 else at_scale(saliency, config.scale)
+    if config.control in MAPS:
+        return MAPS[config.control]
+    kind = choose(SALIENCIES, config.saliency, "saliency")
+    if config.stage and kind is not feature_gradient:
+        raise ValueError(f"stage {config.stage!r} belongs to saliency feature_gradient, not {config.saliency}")
+    more = {"stage": config.stage} if config.stage else {}
+    saliency: SaliencyFn = partial(kind, score=choose(SCORES, config.score, "score"), **more)
+    saliency = saliency if config.scale == 1.0 else at_scale(saliency, config.scale)
+    return mean_map(saliency) if config.control == "mean_map" else saliency
 
 
 def build_keep(config: KeepConfig) -> KeepAugment:
@@ -73,7 +96,8 @@ def build_keep(config: KeepConfig) -> KeepAugment:
         "head": choose(HEADS, config.head, "head"),
         "bn": config.bn,
         "reduce": config.reduce,
-        "shuffled": config.shuffled,
+        "match": config.match,
+        "control": _control(config),
     }
     if config.border:
         options["border"] = config.border
@@ -91,6 +115,16 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
     if name not in table:
         raise ValueError(f"{what} must be one of {', '.join(table)}, got {name!r}")
     return table[name]
+
+
+def _control(config: KeepConfig) -> str:
+    """Return the control of the boxes; those of the map are part of the saliency."""
+    if config.shuffled and config.control != "none":
+        raise ValueError(f"give either shuffled or control, got shuffled and control {config.control}")
+    choose(dict.fromkeys(("none", "mean_map", *CONTROLS, *MAPS)), config.control, "control")
+    if config.shuffled:
+        return "shuffled"
+    return config.control if config.control in CONTROLS else "none"
 
 
 def _fill(config: KeepConfig) -> FillFn:

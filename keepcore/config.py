@@ -11,13 +11,21 @@ class KeepConfig:
     Attributes:
         op: operation; none leaves the images as they are.
         selective: choose the region by saliency; false gives the plain augmentation from the same draws.
-        shuffled: give each image the box chosen for another image, a control with the same areas and positions.
+        control: a control instead of Keep; give each image the box chosen for another one (shuffled), move the
+            chosen box to a random place (same_size), or select by the mean map of the batch (mean_map), by a
+            Gaussian at the centre, or by noise.
+        shuffled: the same as control shuffled, for configs written before there were others.
+        match: select among all boxes (any), or among those of the size that the plain augmentation has after
+            clipping (area), so that Keep changes where the region is and never how large.
+        saliency: gradient with respect to the image (the paper's), or gradient times activation at a feature map.
+        stage: name of the module at which feature_gradient is taken; "" chooses by the image size.
         quantile: threshold tau, in [0, 1]; cutting operations choose among the tau share of boxes with the lowest
             saliency, paste among the 1 - tau share with the highest.
         length: side of the region of cutout and paste; pixels (16), a fraction of the side (0.5), or
             [height, width] in pixels.
         prob: probability that the operation is applied.
-        score: output whose gradient is the saliency; the label's logit, the largest logit, or the loss.
+        score: output whose gradient is the saliency; the label's logit, the largest logit, the loss, or the loss
+            of several labels.
         scale: resolution of the saliency pass relative to the image; 0.5 is the paper's low resolution.
         head: part of the network that the saliency pass runs through; early needs a model with an early head,
             compiled is the full network through torch.compile.
@@ -37,11 +45,15 @@ class KeepConfig:
 
     op: Literal["none", "cutout", "erasing", "cutmix", "paste"] = "cutout"
     selective: bool = True
+    control: Literal["none", "shuffled", "same_size", "mean_map", "centre", "noise"] = "none"
     shuffled: bool = False
+    match: Literal["any", "area"] = "any"
+    saliency: Literal["input_gradient", "feature_gradient"] = "input_gradient"
+    stage: str = ""
     quantile: float = 0.6
     length: int | float | tuple[int, int] = 16
     prob: float = 1.0
-    score: Literal["label", "max", "loss"] = "label"
+    score: Literal["label", "max", "loss", "multilabel_loss"] = "label"
     scale: float = 1.0
     head: Literal["full", "early", "compiled"] = "full"
     bn: Literal["eval", "batch_nostats", "train"] = "eval"

@@ -14,13 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepcore.borrow import borrowed
-from keepcore.boxes import box_area, box_mask, kept_share
+from keepcore.boxes import kept_share
 from keepcore.compose import Composer, FillFn, Layers, constant
+from keepcore.controls import CONTROLS
 from keepcore.draws import BatchShard, Draws, shard
 from keepcore.early_head import HeadFn, full_logits
 from keepcore.regions import Selector
-from keepcore.saliency import LogitsFn, SaliencyFn, input_gradient
-from keepcore.scores import box_at, box_scores, candidates
+from keepcore.saliency import LogitsFn, SaliencyFn, input_gradient, warn_if_sparse
+from keepcore.scores import candidates
+from keepcore.selection import MATCHES, Selection, select_anywhere, select_boxes, share_inside
 from keepcore.sizes import SizeFn
 from keepcore.traits import has_trait
 
@@ -49,15 +51,16 @@ class Kept(NamedTuple):
         """Return the target of the loss: the labels, or soft labels if images were mixed.
 
         Args:
-            labels_B: int64 labels in [0, num_classes).
+            labels_B: int64 labels in [0, num_classes), or float weights target_BK.
             num_classes: K.
 
         Returns:
-            ``labels_B`` itself, or float32 target_BK with rows summing to 1 (``F.cross_entropy`` takes both).
+            ``labels_B`` itself, or float target_BK with rows summing to 1, if those of the labels do
+            (``F.cross_entropy`` takes both).
         """
         if self.partner_B is None:
             return labels_B
-        own_BK = F.one_hot(labels_B, num_classes).float()
+        own_BK = labels_B if labels_B.is_floating_point() else F.one_hot(labels_B, num_classes).float()
         return own_BK * self.lam_B[:, None] + own_BK[self.partner_B] * (1.0 - self.lam_B[:, None])
 
 
@@ -83,8 +86,12 @@ class KeepAugment:
         head: module -> logits_fn; :func:`keepcore.early_logits` stops after the first stage.
         bn: BatchNorm during the saliency pass, see :func:`keepcore.borrowed`.
         autocast: surrounds the saliency pass, e.g. ``accelerator.autocast``, and applies to its network alone.
-        shuffled: each image gets the box chosen for the image before it in the batch. A control: areas and
-            positions are distributed as with Keep, but the box knows nothing of its image.
+        match: ``any``, or ``area``: select among the candidates of the size that the plain augmentation has after
+            clipping, so that Keep changes where the region is and never how large; see
+            :func:`keepcore.selection.same_size_as_plain`.
+        control: ``none``; ``shuffled``: each image gets the box chosen for the image before it in the batch, so
+            that areas and positions are distributed as with Keep, but the box knows nothing of its image;
+            ``same_size``: the chosen box moves to a random place inside the image.
     """
 
     size: SizeFn
@@ -101,7 +108,8 @@ class KeepAugment:
     head: HeadFn = full_logits
     bn: str = "eval"
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
-    shuffled: bool = False
+    match: str = "any"
+    control: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("quantile", "prob"):
@@ -109,6 +117,10 @@ class KeepAugment:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.coin not in ("image", "batch"):
             raise ValueError(f"coin must be 'image' or 'batch', got {self.coin!r}")
+        if self.match not in MATCHES:
+            raise ValueError(f"match must be one of {', '.join(MATCHES)}, got {self.match!r}")
+        if self.control not in ("none", *CONTROLS):
+            raise ValueError(f"control must be one of none, {', '.join(CONTROLS)}, got {self.control!r}")
 
     def __call__(
         self,
@@ -126,7 +138,7 @@ class KeepAugment:
             model: the network being trained, whose modes and gradients are left untouched, or any
                 function images -> logits_BK.
             images_BCHW: clean, normalised floats; never written to.
-            labels_B: int64 labels, for scores that need them.
+            labels_B: int64 labels or float weights target_BK, for scores that need them.
             augmented_BCHW: another view of the same pixels, e.g. from :class:`keepcore.TwoViews`. Paste puts
                 the important region back on it; cut and CutMix change it instead of the clean image.
             generator: source of randomness; one on the CPU avoids waiting for the device. None uses
@@ -194,7 +206,7 @@ class KeepAugment:
         same = base_BCHW is images_BCHW
         base_PCHW = clean_PCHW if same else base_BCHW if everything else base_BCHW[picked_P]
         labels_P = labels_B if everything or labels_B is None else labels_B[picked_P]
-        boxes_P4, share_P, flat_P = self._choose(model, clean_PCHW, labels_P, draws)
+        boxes_P4, share_P, flat_P = self._select(model, clean_PCHW, labels_P, draws)
         partner_P = None if draws.partner_P is None else draws.partner_P.to(device, non_blocking=True)
         layers = Layers(
             clean_BCHW=clean_PCHW,
@@ -243,41 +255,52 @@ class KeepAugment:
         """
         return Bound(self, model, num_classes)
 
-    def _choose(
+    def _select(
         self, model: nn.Module | LogitsFn, clean_PCHW: Tensor, labels_P: Tensor | None, draws: Draws
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes_P4, share_P and flat_P."""
+    ) -> Selection:
+        """Select one box per image."""
         batch, _, height, width = clean_PCHW.shape
         device = clean_PCHW.device
-        grid = candidates(draws.sizes_S2, height, width, self.border)
         if not has_trait(self.selector, "uses_saliency", default=True):
-            index_P = self.selector(None, grid, draws.u_P, self.quantile)
-            boxes_P4 = box_at(index_P, grid).to(device, non_blocking=True)
+            boxes_P4 = select_anywhere(draws, height, width, self.selector, self.border)
             nothing = torch.full((batch,), torch.nan, device=device)
-            return boxes_P4, nothing, torch.zeros(batch, dtype=torch.bool, device=device)
-        map_PHW = self.map_of(model, clean_PCHW, labels_P)
-        flat_P = _flat(map_PHW)
-        map_PHW = map_PHW.masked_fill(flat_P[:, None, None], 1.0)
-        scores_PYX = box_scores(map_PHW, grid, self.reduce)
-        level_PYX = scores_PYX.masked_fill(flat_P[:, None, None] & scores_PYX.isfinite(), 0.0)
-        index_P = self.selector(level_PYX, grid, draws.u_P, self.quantile)
-        boxes_P4 = box_at(index_P, grid)
-        if self.shuffled:
-            boxes_P4 = boxes_P4.roll(1, 0)
-            inside_P = (map_PHW * box_mask(boxes_P4, height, width)).sum((1, 2))
-            return boxes_P4, inside_P / map_PHW.sum((1, 2)), flat_P
-        inside_P = scores_PYX.flatten(1).gather(1, index_P[:, None])[:, 0]
-        if self.reduce == "mean":
-            inside_P = inside_P * box_area(boxes_P4)
-        return boxes_P4, (inside_P / map_PHW.sum((1, 2), dtype=inside_P.dtype)).float(), flat_P
+            flat_P = torch.zeros(batch, dtype=torch.bool, device=device)
+            return Selection(boxes_P4.to(device, non_blocking=True), nothing, flat_P)
+        generator = torch.Generator(device).manual_seed(draws.noise_seed ^ 1)
+        map_PHW = self.map_of(model, clean_PCHW, labels_P, generator)
+        options = {"quantile": self.quantile, "border": self.border, "reduce": self.reduce, "match": self.match}
+        selection = select_boxes(map_PHW, draws, selector=self.selector, **options)  # type: ignore[arg-type]
+        if self.control == "none":
+            return selection
+        boxes_P4 = CONTROLS[self.control](selection.boxes_P4, height, width, generator)
+        usable_PHW = map_PHW.masked_fill(selection.flat_P[:, None, None], 1.0)
+        return selection._replace(boxes_P4=boxes_P4, share_P=share_inside(usable_PHW, boxes_P4))
 
-    def map_of(self, model: nn.Module | LogitsFn, images_BCHW: Tensor, labels_B: Tensor | None = None) -> Tensor:
-        """Compute the saliency map_BHW alone, float32, for pictures and measurements."""
+    def map_of(
+        self,
+        model: nn.Module | LogitsFn,
+        images_BCHW: Tensor,
+        labels_B: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Compute the saliency map_BHW alone, float32, for pictures and measurements.
+
+        Args:
+            model: see ``__call__``.
+            images_BCHW: clean, normalised floats.
+            labels_B: labels, for scores that need them.
+            generator: generator on the images' device, for maps of noise; None seeds one with 0.
+        """
+        more = {}
+        if has_trait(self.saliency, "needs_generator", default=False):
+            more = {"generator": generator or torch.Generator(images_BCHW.device).manual_seed(0)}
         if not isinstance(model, nn.Module):
             with self.autocast():
-                return self.saliency(model, images_BCHW, labels_B)
+                return self.saliency(model, images_BCHW, labels_B, **more)
         with borrowed(model, self.bn) as inner, self.autocast():
-            return self.saliency(self.head(inner), images_BCHW, labels_B)
+            map_BHW = self.saliency(self.head(inner), images_BCHW, labels_B, **more)
+            warn_if_sparse(map_BHW, inner)
+            return map_BHW
 
 
 @dataclass(frozen=True)
@@ -314,8 +337,3 @@ def _unchanged(base_BCHW: Tensor, draws: Draws) -> Kept:
         share_B=torch.full((batch,), torch.nan, device=device),
         flat_B=torch.zeros(batch, dtype=torch.bool, device=device),
     )
-
-
-def _flat(map_BHW: Tensor) -> Tensor:
-    low_B, high_B = map_BHW.flatten(1).aminmax(dim=1)
-    return ~(low_B.isfinite() & high_B.isfinite() & (low_B < high_B))

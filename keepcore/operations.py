@@ -26,7 +26,8 @@ class KeepOptions(TypedDict, total=False):
     bn: str
     border: str
     reduce: str
-    shuffled: bool
+    match: str
+    control: str
 
 
 def KeepCutout(length: Length = 16, *, fill: FillFn | None = None, **options: Unpack[KeepOptions]) -> KeepAugment:

@@ -1,6 +1,7 @@
 """Autocast belongs to the network: saliency runs in the caller's, everything else in float32."""
 
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch import Tensor
@@ -43,6 +44,7 @@ def in_callers_autocast(logits_fn: Callable[[Tensor], Tensor], tensor: Tensor) -
     if replaced:
         enabled, dtype = _has_bfloat16(device_type), torch.bfloat16
 
+    @wraps(logits_fn, assigned=(), updated=())  # keeps the network visible as __wrapped__
     def logits(images_BCHW: Tensor) -> Tensor:
         # autocast caches cast weights without regard to their dtype, so the caller would get bfloat16 ones
         with torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=enabled and not replaced):

@@ -1,6 +1,6 @@
 """Initial weights and options of our networks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,6 +14,23 @@ def init_convolutions(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def list_stages(names: Sequence[str], channels: Sequence[int], stride: int = 1) -> list[dict[str, Any]]:
+    """Describe the stages of a network as timm's ``feature_info`` does.
+
+    Args:
+        names: names of the stages, each of twice the stride of the one before.
+        channels: number of channels of each.
+        stride: stride of the first.
+
+    Source: timm (feature_info).
+    """
+    pairs = zip(names, channels, strict=True)
+    return [
+        {"module": name, "num_chs": count, "reduction": stride << number}
+        for number, (name, count) in enumerate(pairs)
+    ]
 
 
 def pick(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

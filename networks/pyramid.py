@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions, pick
+from networks.init import init_convolutions, list_stages, pick
 from networks.shake import ShakeDrop
 
 EXPANSION = 4
@@ -76,6 +76,8 @@ class PyramidNet(nn.Module):
             inputs = EXPANSION * planes
         starts = range(0, count, per_stage)
         self.layer1, self.layer2, self.layer3 = (nn.Sequential(*blocks[i : i + per_stage]) for i in starts)
+        widths = [stage[-1].bn4.num_features for stage in (self.layer1, self.layer2, self.layer3)]
+        self.feature_info = list_stages(("layer1", "layer2", "layer3"), widths)
         self.bn_final = nn.BatchNorm2d(inputs)
         self.num_classes, self.num_features = num_classes, inputs
         self.fc = nn.Linear(inputs, num_classes) if num_classes else nn.Identity()

@@ -10,7 +10,7 @@ from timm.models import register_model
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 
-from networks.init import init_convolutions
+from networks.init import init_convolutions, list_stages
 
 
 class ZeroPad(nn.Module):
@@ -114,6 +114,7 @@ def _make(
     model.conv1 = nn.Conv2d(model.conv1.in_channels, width, 3, padding=1, bias=False)
     init_convolutions(model.conv1)
     model.maxpool = nn.Identity()
+    model.feature_info = list_stages(("layer1", "layer2", "layer3", "layer4")[: len(layers)], widths)
     return model
 
 

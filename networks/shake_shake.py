@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions, pick
+from networks.init import init_convolutions, list_stages, pick
 from networks.shake import ShakeShake
 
 
@@ -100,6 +100,7 @@ class ShakeShakeNet(nn.Module):
             blocks += [Block(widths[stage + 1], widths[stage + 1], 1) for _ in range((depth - 2) // 6 - 1)]
             stages.append(nn.Sequential(*blocks))
         self.layer1, self.layer2, self.layer3 = stages
+        self.feature_info = list_stages(("layer1", "layer2", "layer3"), widths[1:])
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         init_convolutions(self)
         if isinstance(self.fc, nn.Linear):

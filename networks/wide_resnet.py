@@ -9,7 +9,7 @@ from timm.layers import create_conv2d
 from timm.models import register_model
 from torch import Tensor, nn
 
-from networks.init import init_convolutions, pick
+from networks.init import init_convolutions, list_stages, pick
 
 FirstBlock = Literal["activated", "raw_shortcut", "raw"]
 
@@ -151,6 +151,7 @@ class WideResNet(nn.Module):
         self.num_classes, self.slope = num_classes, kind.slope
         widths = [16, 16 * widen, 32 * widen, 64 * widen]
         self.num_features = widths[3]
+        self.feature_info = list_stages(("block1", "block2", "block3"), widths[1:])
         self.early_features = widths[1]
         self.conv1 = nn.Conv2d(in_chans, 16, 3, padding=1, bias=kind.stem_bias)
         stages = []

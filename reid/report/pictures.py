@@ -120,7 +120,7 @@ def erasing_sheet(trained: TrainedReid, source: ReidSet, *, columns: int = 10, s
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
     clean_BCHW = normalize(torch.stack([transform(read_rgb(photo.path)) for photo in photos]))
     labels_B = torch.tensor([label_of[photo.person] for photo in photos])
-    selective = build_keep(replace(options, selective=True, shuffled=False, prob=1.0))
+    selective = build_keep(replace(options, selective=True, shuffled=False, control="none", prob=1.0))
     selective = replace(selective, head=lambda inner: cast(ReidModel, inner).logits)
     size, colours = (WIDTH, HEIGHT), (WRONG, RIGHT)
     rows = region_rows(selective, trained.model, clean_BCHW, labels_B, normalize, size, colours, seed)
