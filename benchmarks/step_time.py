@@ -35,6 +35,13 @@ VARIANTS = {
     "keep, low resolution": {"scale": 0.5},
     "keep, early head": {"head": "early"},
     "keep, early head, low resolution": {"head": "early", "scale": 0.5},
+    "keep, feature gradient": {"saliency": "feature_gradient"},
+    "keep, feature gradient, low resolution": {"saliency": "feature_gradient", "scale": 0.5},
+    "keep, feature gradient, low resolution, area-matched": {
+        "saliency": "feature_gradient",
+        "scale": 0.5,
+        "match": "area",
+    },
 }
 
 
@@ -47,6 +54,8 @@ def variant(arguments: argparse.Namespace, changes: dict, device: torch.device):
         augment=replace(KeepConfig(op="cutout", length=length), **changes),
     )
     model = build_model(config, 10).to(device).train()
+    if arguments.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     generators = (torch.Generator().manual_seed(0), torch.Generator().manual_seed(0))
     normalize = Normalize(CIFAR_MEAN, CIFAR_STD)
@@ -57,7 +66,9 @@ def variant(arguments: argparse.Namespace, changes: dict, device: torch.device):
     labels = torch.randint(10, (arguments.batch,), device=device)
 
     def run() -> None:
-        step(((images,), labels)).loss.backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
+            loss = step(((images,), labels)).loss
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -80,6 +91,8 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--bf16", action="store_true", help="train under bfloat16 autocast")
+    parser.add_argument("--channels_last", action="store_true")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -93,7 +106,7 @@ def main() -> int:
     plain = statistics.median(seconds["cutout"])
     ratios = {name: statistics.median(values) / plain for name, values in seconds.items()}
     for name, ratio in ratios.items():
-        print(f"{name:34} {ratio:.3f}")
+        print(f"{name:54} {ratio:.3f}")
     if arguments.out:
         made = provenance()
         made.pop("command")
