@@ -81,16 +81,17 @@ def borrowed(model: nn.Module, bn: str = "eval") -> Iterator[nn.Module]:
     if bn not in BN_MODES:
         raise ValueError(f"bn must be one of {', '.join(BN_MODES)}, got {bn!r}")
     inner = unwrap(model)
-    flags = [(module, module.training) for module in inner.modules()]
+    training = bn == "train"
+    changed = [module for module in inner.modules() if module.training != training]
     buffers = _lend_statistics(inner, bn)
     try:
-        for module, _ in flags:
-            module.training = bn == "train"
+        for module in changed:
+            module.training = training
         with torch.random.fork_rng(_cuda_devices(inner)):
             yield inner
     finally:
-        for module, training in flags:
-            module.training = training
+        for module in changed:
+            module.training = not training
         for module, name, value in buffers:
             module._buffers[name] = value
 

@@ -116,7 +116,7 @@ def random_places(boxes_B4: Tensor, height: int, width: int, generator: torch.Ge
     Source: a control of this package.
     """
     size_B2 = boxes_B4[:, 2:] - boxes_B4[:, :2]
-    room_B2 = torch.tensor([height, width], device=boxes_B4.device) - size_B2 + 1
+    room_B2 = torch.stack([height - size_B2[:, 0], width - size_B2[:, 1]], 1) + 1
     u_B2 = torch.rand(size_B2.shape, generator=generator, device=boxes_B4.device, dtype=torch.float64)
     corner_B2 = (u_B2 * room_B2).long()
     return torch.cat([corner_B2, corner_B2 + size_B2], 1)

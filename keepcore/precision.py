@@ -46,8 +46,9 @@ def in_callers_autocast(logits_fn: Callable[[Tensor], Tensor], tensor: Tensor) -
 
     @wraps(logits_fn, assigned=(), updated=())  # keeps the network visible as __wrapped__
     def logits(images_BCHW: Tensor) -> Tensor:
-        # autocast caches cast weights without regard to their dtype, so the caller would get bfloat16 ones
-        with torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=enabled and not replaced):
+        # Cast weights that are cached here are the caller's too: they must have his dtype, and a gradient.
+        caches = enabled and not replaced and torch.is_grad_enabled()
+        with torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=caches):
             output = logits_fn(images_BCHW)
         return output.float() if isinstance(output, Tensor) else output
 

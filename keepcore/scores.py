@@ -111,9 +111,9 @@ def box_scores(map_BHW: Tensor, grid: Candidates, reduce: str = "sum") -> Tensor
         area_SYX = (y1_SY - y0_SY)[:, :, None] * (x1_SX - x0_SX)[:, None, :]
         scores_BYX = scores_BYX / area_SYX.clamp_min(1)
     if grid.valid_y_SY is not None:
-        scores_BYX = scores_BYX.masked_fill(~grid.valid_y_SY.to(device)[:, :, None], torch.inf)
+        scores_BYX = scores_BYX.masked_fill(~grid.valid_y_SY.to(device, non_blocking=True)[:, :, None], torch.inf)
     if grid.valid_x_SX is not None:
-        scores_BYX = scores_BYX.masked_fill(~grid.valid_x_SX.to(device)[:, None, :], torch.inf)
+        scores_BYX = scores_BYX.masked_fill(~grid.valid_x_SX.to(device, non_blocking=True)[:, None, :], torch.inf)
     return scores_BYX
 
 

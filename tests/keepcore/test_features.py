@@ -212,6 +212,18 @@ def test_autocast_applies_to_the_network_alone(dtype):
     assert not torch.equal(half, expected)
 
 
+def test_the_callers_autocast_still_trains_every_weight():
+    """Weights that autocast casts and keeps during the pass without gradients must not be those of the training."""
+    net, (images, labels) = Parts(), batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        keep = KeepCutout(4, saliency=lambda *a: feature_gradient(*a, stage="upper"))
+        kept = keep(net, images, labels)
+        net.lower[2] = nn.Identity()
+        loss = F.cross_entropy(net(kept.images_BCHW).float(), labels)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
 def test_any_scale(tiny_net):
     images, labels = batch((33, 20))
     with borrowed(tiny_net) as inner:
