@@ -18,7 +18,8 @@ class ReproduceOptions:
     Attributes:
         backbones: backbones as ARM=CHECKPOINT, comma-separated, e.g. plain=runs/a,KeepCutMix=runs/b; the arm
             zoo without a checkpoint is the model zoo's own.
-        rows: rows of Table 11, comma-separated, e.g. fpn_r50,c4_r50; "" takes all six.
+        rows: rows of Table 11, comma-separated, e.g. fpn_r50,c4_r50; "" takes all
+            six, which need backbones of both depths: give rows of one depth.
         seeds: seeds to run, e.g. 0-2 or 0,2.
         data: folder that holds coco/; "" uses the environment variable DETECTRON2_DATASETS.
         runs: folder that holds the run folders.

@@ -49,7 +49,7 @@ class RunOptions:
 
     output: str
     backbone: str = ""
-    baseline: Literal["", "zoo"] = ""
+    baseline: Literal["none", "zoo"] = "none"
     row: str = ""
     config_file: str = ""
     data: str = ""

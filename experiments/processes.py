@@ -1,12 +1,18 @@
 """Starts the missing runs of a grid as processes."""
 
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
 
 from engine.errors import UserError
+
+FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def parse_seeds(text: str, default: int) -> list[int]:
@@ -30,21 +36,49 @@ def parse_seeds(text: str, default: int) -> list[int]:
 def run_all(commands: Mapping[Path, Sequence[str]], jobs: int) -> bool:
     """Run commands, some at the same time, with their output on stderr.
 
+    SIGTERM, SIGHUP and SIGINT are forwarded to the commands that run and waited for; no further one starts.
+
     Args:
         commands: run folder -> command.
         jobs: number of commands at the same time.
 
     Returns:
-        Whether any of them failed.
+        Whether any of them failed or was not started.
     """
+    running: dict[Path, subprocess.Popen[bytes]] = {}
+    received: list[int] = []
 
-    def run(folder: Path) -> int:
+    def forward(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for process in list(running.values()):
+            if process.poll() is None:
+                process.send_signal(number)
+
+    def run(folder: Path) -> int | None:
+        if received:
+            return None
         print(f"running {folder}", file=sys.stderr)
-        return subprocess.run(commands[folder], check=False, stdout=sys.stderr).returncode
+        running[folder] = subprocess.Popen(commands[folder], stdout=sys.stderr, start_new_session=True)
+        for number in received:  # arrived while it was being started
+            running[folder].send_signal(number)
+        return running[folder].wait()
 
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        codes = list(pool.map(run, commands))
-    for folder, code in zip(commands, codes, strict=True):
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, forward) for number in FORWARDED} if is_main else {}
+    try:
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            futures = {folder: pool.submit(run, folder) for folder in commands}
+            while not all(future.done() for future in futures.values()):
+                time.sleep(0.1)  # a signal is handled between two bytecodes of this thread
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return _report({folder: future.result() for folder, future in futures.items()})
+
+
+def _report(codes: Mapping[Path, int | None]) -> bool:
+    """Name the runs that failed; return whether any failed or was not started."""
+    for folder, code in codes.items():
         if code:
             print(f"failed with exit code {code}: {folder}", file=sys.stderr)
-    return any(codes)
+    return any(code != 0 for code in codes.values())

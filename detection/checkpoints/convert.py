@@ -60,6 +60,8 @@ def choose_arch(state: dict[str, Tensor], recorded: str, requested: str) -> tupl
             f"for a network with GroupNorm, pass --arch {fits[0]}"
         )
     warning = ""
+    if requested and recorded and _plain_name(requested) != _plain_name(recorded):
+        warning = f"the file says that it is {recorded}; it is converted as {requested}, as --arch says"
     if not name:
         warning = (
             f"the file names no architecture; its tensors match {fits[0]}. Anti-aliased variants (resnetaa50, "

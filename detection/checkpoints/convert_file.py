@@ -70,7 +70,9 @@ def convert_file(options: Conversion) -> int:
     loaded = loaded._replace(**{name: check_normalisation(name, values) for name, values in normalisation.items()})
     name, arch, warning = choose_arch(loaded.state, loaded.arch, options.arch)
     converted = convert(loaded.state, arch, keep_fc=options.keep_fc)
-    record = _provenance(options, loaded, name, arch) | ({"arch_assumed": True} if warning else {})
+    record = _provenance(options, loaded, name, arch) | (
+        {} if loaded.arch or options.arch else {"arch_assumed": True}
+    )
     for note in (*loaded.notes, *([f"warning: {warning}"] if warning else [])):
         print(note, file=sys.stderr)
     hidden = options.output.with_name(f".{options.output.stem}.{os.getpid()}{options.output.suffix}")

@@ -9,6 +9,7 @@ from detection.coco.folder import read_annotations
 from detection.coco.yolo import OnBadBox, common_folder, read_labels
 from engine.errors import UserError
 from engine.files import read_json, write_json
+from networks.weights import digest
 
 PARTS = ("train", "val")
 DATASETS = "datasets.json"
@@ -51,15 +52,28 @@ class OwnData(NamedTuple):
             UserError: the folder's run used another data set.
         """
         path = folder / DATASETS
+        if begun and (not path.is_file() or _digests(read_json(path)) != self.digests()):
+            raise UserError(f"{path}: the run was started with other data; give another --output")
         content = {
             _name(part): {
                 "annotations": str(self.annotations[part].resolve()),
                 "images": str(self.images[part].resolve()),
+                "sha256": self.digests()[_name(part)],
             }
             for part in PARTS
         }
-        _write(content, path, begun=begun)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(content, path)
         return path
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each annotation file, by the name that the part is registered under."""
+        return {_name(part): digest(self.annotations[part]) for part in PARTS}
+
+
+def _digests(content: Any) -> dict[str, Any]:
+    parts = content if isinstance(content, dict) else {}
+    return {name: part.get("sha256") for name, part in parts.items() if isinstance(part, dict)}
 
 
 def _write(content: dict[str, Any], path: Path, *, begun: bool) -> None:
@@ -129,12 +143,16 @@ def from_yolo(
 def _checked(annotations: dict[str, Path], images: dict[str, Path]) -> OwnData:
     contents = {part: read_annotations(file) for part, file in annotations.items()}
     problems = [
-        f"{annotations[part]}: {text}" for part in PARTS for text in problems_of(contents[part], images[part])
+        f"{annotations[part]}: {text}"
+        for part in PARTS
+        for text in problems_of(contents[part], images[part], decode=True)
     ]
     train, val = ({c["id"]: c["name"] for c in contents[part]["categories"]} for part in PARTS)
     if train != val:
         differing = sorted(train.items() ^ val.items())[0]
         problems.append(f"train and val have different categories, e.g. id {differing[0]} ({differing[1]!r})")
+    if not problems and not _filled(contents["train"]):
+        problems.append(f"{annotations['train']}: all objects are crowds, on which Detectron2 does not train")
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise UserError(f"the data cannot be trained on: {'; '.join(problems[:5])}{more}")

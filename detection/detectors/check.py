@@ -1,6 +1,6 @@
 """Checks that a backbone matches a detector's config, for ``python -m detection.check``."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from detection.check import CheckOptions
-from detection.checkpoints.arch import DEPTHS
-from detection.checkpoints.write import pixels, read
+from detection.checkpoints.arch import ARCHS, DEPTHS, Arch
+from detection.checkpoints.write import pixels, read, resnet_keys
 from detection.detectors.build import (
     Detector,
     backbone_tensors,
@@ -88,7 +88,8 @@ def check(config: Path, weights: Path | str, overrides: Sequence[str] = ()) -> C
     if not hasattr(detector.model, "input_format"):
         raise UserError(f"{config}: {type(detector.model).__name__} has no channel order and mean to check")
     load_weights(detector.model, weights)
-    problems, remarks = _tensors(detector, tensors), _remarks(detector)
+    arch = ARCHS.get(str(provenance.get("arch", "")))
+    problems, remarks = _tensors(detector, tensors, arch), _remarks(detector)
     if provenance:
         problems += _inputs(detector, provenance) + _strides(detector, provenance)
         if provenance.get("arch_assumed"):
@@ -128,7 +129,7 @@ def _in_lazy(detector: Detector, text: str) -> str:
     return text.format(resnet="model.backbone.bottom_up" if within else "model.backbone")
 
 
-def _tensors(detector: Detector, tensors: dict[str, Tensor]) -> list[str]:
+def _tensors(detector: Detector, tensors: dict[str, Tensor], arch: Arch | None) -> list[str]:
     """Report backbone tensors that were not filled, and tensors of the file that were not used."""
     model = detector.model
     own, theirs = resnet_tensors(model.state_dict()), backbone_tensors(tensors)
@@ -137,24 +138,34 @@ def _tensors(detector: Detector, tensors: dict[str, Tensor]) -> list[str]:
     if missing:
         problems.append(
             f"{len(missing)} of {len(own)} backbone tensors stay random, e.g. {missing[0]} "
-            f"(blocks per stage in the file: {_blocks(theirs)}): {_remedy(detector, own, theirs)}"
+            f"(blocks per stage in the file: {_blocks(theirs)}): {_remedy(detector, own, theirs, arch)}"
         )
     if unused:
         problems.append(
             f"{len(unused)} tensors of the file are not used by the model, e.g. {unused[0]}: "
-            f"{_remedy(detector, own, theirs)}"
+            f"{_remedy(detector, own, theirs, arch)}"
         )
     return problems
 
 
-def _remedy(detector: Detector, own: Collection[str], theirs: Collection[str]) -> str:
+def _remedy(detector: Detector, own: Mapping[str, str], theirs: Collection[str], arch: Arch | None) -> str:
+    """Say what makes the config fit the weights; own names the tensors with and without prefix."""
+    bottlenecks = ["res2.0.conv3.weight" in names for names in (own, theirs)]
+    if bottlenecks[0] != bottlenecks[1] and (
+        detector.lazy or any("roi_heads.res5" in name for name in own.values())
+    ):
+        kind = "bottlenecks" if bottlenecks[1] else "blocks of two convolutions"
+        return f"the weights have {kind}: use a YAML config of FPN or RetinaNet, which can take them"
+    if arch and not detector.lazy:
+        resnets = detector.cfg.MODEL.RESNETS
+        wanted = {"RES2_OUT_CHANNELS": 256, "NUM_GROUPS": 1, "WIDTH_PER_GROUP": 64, **resnet_keys(arch)}
+        if "GN" not in (wanted["NORM"], resnets.NORM):
+            del wanted["NORM"]  # a trained BatchNorm has the same tensors
+        keys = " ".join(f"MODEL.RESNETS.{key} {value}" for key, value in wanted.items() if resnets[key] != value)
+        return f"the weights are a ResNet-{arch.depth}: set {keys}" if keys else "the file is not complete"
     depth = _depth(theirs)
     if depth and depth != _depth(own):
-        key = _setting(detector, "MODEL.RESNETS.DEPTH", depth)
-        basic = depth < 50 and not detector.lazy
-        return (
-            f"the weights are a ResNet-{depth}: set {key}{' MODEL.RESNETS.RES2_OUT_CHANNELS 64' if basic else ''}"
-        )
+        return f"the weights are a ResNet-{depth}: set {_setting(detector, 'MODEL.RESNETS.DEPTH', depth)}"
     group = "norm, num_groups and width_per_group of {resnet}.stages" if detector.lazy else ""
     keys = _in_lazy(detector, group) or "MODEL.RESNETS.NORM, NUM_GROUPS and WIDTH_PER_GROUP"
     return f"{keys} must match the weights"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from detection.coco.folder import COCO_CATEGORIES, annotation_file, read_annotations
 from detection.coco.own import OwnData, from_coco, from_yolo
 from detection.options import get_option
 from detection.run import RunOptions
@@ -23,11 +24,13 @@ class TrainingData(NamedTuple):
         script: Python's arguments that start train_net.py.
         environment: environment variables.
         overrides: KEY VALUE pairs that select the data.
+        digest: text that tells data sets apart; "" for COCO's built-in ones.
     """
 
     script: list[str]
     environment: dict[str, str]
     overrides: list[str]
+    digest: str = ""
 
 
 def training_data(options: RunOptions, folder: Path, yaml_file: Path, *, begun: bool) -> TrainingData:
@@ -50,7 +53,8 @@ def training_data(options: RunOptions, folder: Path, yaml_file: Path, *, begun: 
         named = {"KEEPAUGMENT_DATASETS": str(own.write(folder, begun=begun).resolve())}
         named |= {"KEEPAUGMENT_TRAIN_NET": str(train_net())}
         overrides = [*own.options(), *_schedule(options, yaml_file, own.filled)]
-        return TrainingData(["-P", str(REGISTERED)], {**os.environ, **named}, overrides)
+        digest = " ".join(own.digests().values())
+        return TrainingData(["-P", str(REGISTERED)], {**os.environ, **named}, overrides, digest)
     if options.epochs:
         raise UserError("epochs: COCO's schedule is the row's; use it with --train and --val or --data data.yaml")
     root = options.data or os.environ.get("DETECTRON2_DATASETS", "datasets")
@@ -59,8 +63,24 @@ def training_data(options: RunOptions, folder: Path, yaml_file: Path, *, begun: 
             f"data: {root}/coco/annotations not found: give the folder that holds coco/ (DETECTRON2_DATASETS), a "
             "YOLO data.yaml, or --train and --val for classes of your own"
         )
+    _check_categories(Path(root))
     named = {"DETECTRON2_DATASETS": str(Path(root).resolve())}
     return TrainingData([str(train_net())], {**os.environ, **named}, [])
+
+
+def _check_categories(root: Path) -> None:
+    """Check that the validation set has COCO's categories, which Detectron2's built-in sets require.
+
+    Raises:
+        UserError: it has others.
+    """
+    file = annotation_file(root, "val2017")
+    own = {entry["id"]: entry["name"] for entry in read_annotations(file)["categories"]} if file.is_file() else {}
+    if own and own != {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}:
+        raise UserError(
+            f"data: the {len(own)} categories of {file} are not COCO's: train on them with "
+            "--train ANNOTATIONS.json:IMAGES and --val ANNOTATIONS.json:IMAGES"
+        )
 
 
 def _own(options: RunOptions, folder: Path, *, begun: bool) -> OwnData | None:
@@ -77,7 +97,10 @@ def _own(options: RunOptions, folder: Path, *, begun: bool) -> OwnData | None:
 
 
 def _schedule(options: RunOptions, yaml_file: Path, images: int) -> list[str]:
-    """Scale the row's schedule to a number of epochs; warm-up is at most a tenth of it."""
+    """Scale the row's schedule to a number of epochs, and its learning rate to the batch.
+
+    Warm-up is at most a tenth of it; ten times on the way, the detector is saved and evaluated.
+    """
     if options.quick:
         return []
     solver: dict[str, Any] = yaml.safe_load(yaml_file.read_text()).get("SOLVER", {})
@@ -94,5 +117,8 @@ def _schedule(options: RunOptions, yaml_file: Path, images: int) -> list[str]:
         "SOLVER.MAX_ITER": total,
         "SOLVER.STEPS": f"({total * 7 // 9},{total * 25 // 27})",  # 210,000 and 250,000 of 270,000
         "SOLVER.WARMUP_ITERS": min(int(solver.get("WARMUP_ITERS", 1000)), total // 10),
+        "SOLVER.BASE_LR": float(solver.get("BASE_LR", 0.001)) * batch / int(solver.get("IMS_PER_BATCH", BATCH)),
+        "SOLVER.CHECKPOINT_PERIOD": max(1, total // 10),
+        "TEST.EVAL_PERIOD": max(1, total // 10),
     }
     return [str(word) for item in keys.items() for word in item]

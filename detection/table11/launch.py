@@ -1,12 +1,13 @@
 """Finds Detectron2's own, unmodified training scripts and runs them to their end."""
 
+import fcntl
 import importlib.metadata
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -43,7 +44,35 @@ def train_net(*, lazy: bool = False) -> Path:
     return path
 
 
-def run_to_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
+@contextmanager
+def locked(folder: Path) -> Iterator[int]:
+    """Hold a folder's lock; a process that inherits the descriptor holds it too, also when this one is killed.
+
+    Args:
+        folder: OUTPUT_DIR, created if it does not exist.
+
+    Yields:
+        The descriptor.
+
+    Raises:
+        UserError: another run holds the lock.
+
+    Source: flock(2).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UserError(f"{folder} is in use by another run: wait for it, or end its train_net.py") from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def run_to_end(command: Sequence[str], environment: Mapping[str, str], inherit: Sequence[int] = ()) -> int:
     """Run a command in its own process group, forward SIGTERM, SIGHUP and SIGINT to the group, and wait for it.
 
     Two processes must never write to one output folder: this one does not end before the last of the others has.
@@ -51,6 +80,7 @@ def run_to_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
     Args:
         command: program and arguments.
         environment: environment variables.
+        inherit: descriptors that the program inherits.
 
     Returns:
         The exit code; 128 + n after signal n.
@@ -66,7 +96,7 @@ def run_to_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
     before = {number: signal.signal(number, forward) for number in FORWARDED}
     try:
-        process = subprocess.Popen(command, env=dict(environment), start_new_session=True)
+        process = subprocess.Popen(command, env=dict(environment), start_new_session=True, pass_fds=inherit)
         for number in pending:  # arrived before there was a process
             os.killpg(process.pid, number)
         code = process.wait()

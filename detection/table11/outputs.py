@@ -110,7 +110,7 @@ def read_run(text: str, metric: str = METRIC) -> DetectorRun:
         settings=settings,
         gpus=int(note.get("gpus") or 0),
         differences=differences(cfg, settings.row),
-        signature=signature(cfg),
+        signature=signature(cfg) + str(note.get("data", "")),
     )
 
 

@@ -10,6 +10,8 @@ from detection.reproduce import ReproduceOptions
 from detection.table11.collect import collect
 from detection.table11.outputs import read_run
 from detection.table11.rows import ROWS, find_row
+from detection.table11.run import origin_of
+from detection.table11.run_note import read_note
 from engine.errors import UserError, check_ranges
 from experiments.processes import parse_seeds, run_all
 
@@ -55,6 +57,8 @@ def reproduce(options: ReproduceOptions) -> int:
         for cell, folder in folders.items():
             print(f"{cell.arm:20} {cell.row:15} seed {cell.seed}  {_state(folder):12} {folder}")
         return 0
+    for cell, folder in folders.items():
+        _check_same(options, cell, folder)
     todo = {folder: run_command(options, cell) for cell, folder in folders.items() if _state(folder) != "finished"}
     failed = run_all(todo, options.jobs)
     finished = [f"{cell.arm}={folder}" for cell, folder in folders.items() if _state(folder) == "finished"]
@@ -97,6 +101,22 @@ def run_command(options: ReproduceOptions, cell: Cell) -> list[str]:
     words += ["--quick"] if options.quick else ["--num-gpus", str(options.num_gpus)]
     words += ["--resume"] if _state(folder) == "interrupted" else []
     return [*words, "--seed", str(cell.seed), *options.overrides]
+
+
+def _check_same(options: ReproduceOptions, cell: Cell, folder: Path) -> None:
+    """Check that a finished run is the one that would be run now.
+
+    Raises:
+        UserError: it had another backbone, or was a quick test, or is one now.
+    """
+    note = read_note(folder)
+    if _state(folder) != "finished" or not note:
+        return
+    if bool(note.get("quick")) != options.quick:
+        kind = "a quick test" if note.get("quick") else "a whole run"
+        raise UserError(f"{folder} holds {kind}: give another --runs")
+    if cell.backbone and origin_of(cell.backbone) != note.get("origin"):
+        raise UserError(f"{folder} was trained from a backbone other than {cell.backbone}: give another --runs")
 
 
 def _state(folder: Path) -> str:

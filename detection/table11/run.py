@@ -21,7 +21,7 @@ from detection.options import check_overrides, get_option
 from detection.run import RunOptions
 from detection.table11.collect import collect
 from detection.table11.data import training_data
-from detection.table11.launch import run_to_end
+from detection.table11.launch import locked, run_to_end
 from detection.table11.rows import find_row, quick_options
 from detection.table11.run_note import read_note, write_note
 from engine.errors import UserError, check_choices
@@ -45,31 +45,51 @@ def run(options: RunOptions) -> int:
     check_overrides(options.overrides)
     options = _with_baseline(options)
     options = replace(options, output=get_option(options.overrides, "OUTPUT_DIR") or options.output)
+    if get_option(options.overrides, "MODEL.WEIGHTS"):
+        raise UserError("MODEL.WEIGHTS is what --backbone is converted to: give the weights as --backbone")
     yaml_file, folder = _config_file(options), Path(options.output)
     _check_gpus(options)
-    begun = _continues(options, folder)
-    data = training_data(options, folder, yaml_file, begun=begun)
-    options = replace(options, overrides=(*data.overrides, *options.overrides))
-    if begun:
-        _check_same(options, folder)
-    else:
-        code = _prepare(options, folder, yaml_file)
-        if code:
-            return code
-    command = train_command(options, yaml_file, folder / WEIGHTS, data.script)
-    named = [f"{name}={value}" for name, value in data.environment.items() if os.environ.get(name) != value]
-    print(f"\n{shlex.join([*named, *command])}\n", flush=True)
-    code = run_to_end(command, data.environment)
+    existed = folder.exists()
+    with locked(folder) as lock:
+        try:
+            code = _run(options, yaml_file, folder, lock)
+        finally:
+            _remove_if_empty(folder, existed)
     if code or options.machine_rank or options.eval_only:  # an evaluation prints its own table
         return code
     collect(CollectOptions((str(folder),)))
     return 0
 
 
+def _run(options: RunOptions, yaml_file: Path, folder: Path, lock: int) -> int:
+    """Prepare the folder and run train_net.py to its end; return the exit code."""
+    begun = _continues(options, folder)
+    data = training_data(options, folder, yaml_file, begun=begun)
+    options = replace(options, overrides=(*data.overrides, *options.overrides))
+    if begun:
+        _check_same(options, folder)
+    else:
+        code = _prepare(options, folder, yaml_file, data.digest)
+        if code:
+            return code
+    command = train_command(options, yaml_file, folder / WEIGHTS, data.script)
+    named = [f"{name}={value}" for name, value in data.environment.items() if os.environ.get(name) != value]
+    print(f"\n{shlex.join([*named, *command])}\n", flush=True)
+    return run_to_end(command, data.environment, (lock,))
+
+
+def _remove_if_empty(folder: Path, existed: bool) -> None:
+    """Leave nothing behind where nothing began."""
+    if [path.name for path in folder.iterdir()] == [".lock"]:
+        (folder / ".lock").unlink()
+        if not existed:
+            folder.rmdir()
+
+
 def _with_baseline(options: RunOptions) -> RunOptions:
     """Fill in the weights and the input settings of a baseline; the user's overrides still come last."""
     check_choices(options)
-    if not options.baseline:
+    if options.baseline == "none":
         if not options.backbone:
             raise UserError("backbone: give --backbone RUN_OR_CHECKPOINT, or --baseline zoo for the zoo's weights")
         return options
@@ -131,7 +151,7 @@ def _check_same(options: RunOptions, folder: Path) -> None:
     note = read_note(folder)
     if not note or not (folder / WEIGHTS).is_file():
         raise UserError(f"{folder} was not started by detection.run: continue it with train_net.py --resume")
-    if options.backbone != note.get("address") and _origin(options.backbone) != note["origin"]:
+    if options.backbone != note.get("address") and origin_of(options.backbone) != note["origin"]:
         raise UserError(
             f"{folder} was trained from a backbone other than {options.backbone}: give another --output"
         )
@@ -140,7 +160,7 @@ def _check_same(options: RunOptions, folder: Path) -> None:
         raise UserError(f"{folder} was trained with {note['row']}, not with {row}: give another --output")
 
 
-def _origin(backbone: str) -> str:
+def origin_of(backbone: str) -> str:
     """Return the SHA-256 of a backbone's source: as recorded in a converted file, or of the file itself."""
     source = find(local_file(backbone))
     converted = _read_converted(source)
@@ -166,13 +186,13 @@ def _check_gpus(options: RunOptions) -> None:
         )
 
 
-def _prepare(options: RunOptions, folder: Path, yaml_file: Path) -> int:
+def _prepare(options: RunOptions, folder: Path, yaml_file: Path, data: str) -> int:
     """Convert, check and verify; the weights enter the folder only if they pass."""
     hidden = folder / f".{os.getpid()}.{WEIGHTS}"
     try:
         code = _convert(options, hidden, lambda file: check(yaml_file, file, options.overrides).show())
         if not code:
-            _write_note(options, folder, hidden)
+            _write_note(options, folder, hidden, data)
             os.replace(hidden, folder / WEIGHTS)
         return code
     finally:
@@ -183,6 +203,8 @@ def _convert(options: RunOptions, weights: Path, fits: Callable[[Path], int]) ->
     """Convert, check and verify a backbone; an already converted file is copied and checked."""
     source = find(local_file(options.backbone))
     converted = _read_converted(source)
+    if options.baseline == "zoo" and (not converted or converted[1].get("augment") != "zoo"):
+        raise UserError(f"baseline: {options.backbone} does not hold the zoo's weights (MSRA's R-50 or R-101)")
     if converted:
         tensors, provenance = converted
         write(tensors, weights, provenance)
@@ -203,7 +225,7 @@ def _read_converted(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     return (tensors, provenance) if "stem.conv1.weight" in tensors else None
 
 
-def _write_note(options: RunOptions, folder: Path, weights: Path) -> None:
+def _write_note(options: RunOptions, folder: Path, weights: Path, data: str) -> None:
     """Write a note for detection.collect and for resuming."""
     provenance = read(weights)[1]
     write_note(
@@ -211,9 +233,11 @@ def _write_note(options: RunOptions, folder: Path, weights: Path) -> None:
         {
             "arm": options.arm or provenance.get("augment") or Path(options.backbone).stem,
             "row": options.row or Path(options.config_file).name,
-            "origin": _origin(options.backbone),
+            "origin": origin_of(options.backbone),
             "address": options.backbone if "://" in options.backbone else "",
             "seed": options.seed,
+            "quick": options.quick,
+            "data": data,
             "gpus": 0 if options.quick else options.num_gpus * options.num_machines,
             "backbone": provenance,
         },

@@ -151,11 +151,16 @@ def test_the_zoos_baseline_runs_by_the_same_command(cache, demo, tmp_path):
     assert "Starting training from iteration 1" in resumed  # and nothing was downloaded
 
 
-def test_mistakes(monkeypatch, tmp_path, capsys, demo):
+def test_mistakes(monkeypatch, tmp_path, capsys, demo, sources):
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "cache"))
     for argv, message in (
         ([], "backbone: give --backbone RUN_OR_CHECKPOINT, or --baseline zoo"),
         (["--baseline", "zoo", "--config-file", "x.yaml"], "baseline: give --row"),
+        (
+            ["--baseline", "zoo", "--row", "fpn_r50", "--backbone", str(sources[50])],
+            "not hold the zoo's weights",
+        ),
+        (["--backbone", "a.pth", "--row", "fpn_r50", "MODEL.WEIGHTS", "b.pth"], "give the weights as --backbone"),
         (
             ["--backbone", "https://127.0.0.1:1/R-50.pkl", "--row", "fpn_r50"],
             "cannot download https://127.0.0.1:1",

@@ -165,6 +165,10 @@ def test_problems_are_found_before_the_training(coco, tmp_path):
         ({"categories": [{"id": 0, "name": "bolt"}, {"id": 1, "name": "nut"}]}, "different categories, e.g. id 0"),
         ({"categories": content["categories"][:1]}, "category_id that is not in the set"),
         ({"annotations": []}, "no objects"),
+        (
+            {"categories": content["categories"], "images": content["images"] + content["images"][:1]},
+            "values of id occur more than once",
+        ),
     ):
         path.write_text(json.dumps(content | change))
         with pytest.raises(UserError, match=message):
@@ -185,6 +189,38 @@ def test_every_process_registers_the_data(coco, tmp_path, monkeypatch):
         for name in ("own_train", "own_val"):
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
+
+
+def test_crowds_alone_and_truncated_images_are_found(coco, tmp_path):
+    path = Path(coco["train"].split(":")[0])
+    content = json.loads(path.read_text())
+    crowds = [entry | {"iscrowd": 1} for entry in content["annotations"]]
+    path.write_text(json.dumps(content | {"annotations": crowds}))
+    with pytest.raises(UserError, match="all objects are crowds"):
+        from_coco(coco)
+    path.write_text(json.dumps(content))
+    image = Path(coco["train"].split(":")[1]) / content["images"][0]["file_name"]
+    image.write_bytes(image.read_bytes()[:-200])
+    with pytest.raises(UserError, match=f"1 images cannot be read.*{image.name}"):
+        from_coco(coco)
+
+
+def test_a_run_goes_on_with_the_same_annotations_alone(coco, tmp_path):
+    own = from_coco(coco)
+    own.write(tmp_path / "run", begun=False)
+    own.write(tmp_path / "run", begun=True)
+    moved = tmp_path / "moved.json"
+    moved.write_bytes(Path(coco["train"].split(":")[0]).read_bytes())
+    elsewhere = from_coco(coco | {"train": f"{moved}:{coco['train'].split(':')[1]}"})
+    elsewhere.write(tmp_path / "run", begun=True)  # the same content in another place
+    content = json.loads(moved.read_text())
+    content["categories"][0]["name"], content["categories"][1]["name"] = "bolt", "nut"
+    path = Path(coco["val"].split(":")[0])
+    for file in (moved, path):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"categories": content["categories"]}))
+    swapped = from_coco(coco | {"train": f"{moved}:{coco['train'].split(':')[1]}"})
+    with pytest.raises(UserError, match="the run was started with other data"):
+        swapped.write(tmp_path / "run", begun=True)
 
 
 @pytest.mark.slow
@@ -222,7 +258,7 @@ def test_training_on_own_classes(coco, yolo, sources, tmp_path):
 def test_epochs_scale_the_schedule(coco, sources, tmp_path, monkeypatch, capsys):
     """Six images, two per step, 21 epochs: 63 iterations, with the row's steps at 7/9 and 25/27 of them."""
     calls = []
-    monkeypatch.setattr("detection.table11.run.run_to_end", lambda words, environment: calls.append(words) or 3)
+    monkeypatch.setattr("detection.table11.run.run_to_end", lambda words, *more: calls.append(words) or 3)
     argv = [
         "--backbone",
         str(sources[50]),
@@ -240,6 +276,8 @@ def test_epochs_scale_the_schedule(coco, sources, tmp_path, monkeypatch, capsys)
     assert options["SOLVER.MAX_ITER"] == "63"
     assert options["SOLVER.STEPS"] == "(49,58)"
     assert options["SOLVER.WARMUP_ITERS"] == "6"
+    assert float(options["SOLVER.BASE_LR"]) == pytest.approx(0.02 * 2 / 16)
+    assert options["SOLVER.CHECKPOINT_PERIOD"] == "6"
     assert words[:3] == [sys.executable, "-P", str(REGISTERED)]
     assert "KEEPAUGMENT_DATASETS=" in capsys.readouterr().out
     assert chain.main(argv) == 3

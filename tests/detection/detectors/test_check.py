@@ -50,6 +50,20 @@ def test_misuse_is_told(mistake, row, backbones):
     assert all("\n" not in problem for problem in problems)
 
 
+@pytest.mark.parametrize("name", ["resnet34", "resnext50_32x4d", "wide_resnet50_2", "resnet50_gn"])
+def test_the_remedy_for_another_network_is_complete(name, tmp_path):
+    from detection.checkpoints.convert_file import Conversion, convert_file
+
+    torch.save({"arch": name, "state_dict": lively(name).state_dict()}, tmp_path / "w.pth")
+    assert convert_file(Conversion(tmp_path / "w.pth", tmp_path / "d2.pth")) == 0
+    problems, _ = check(ROWS["fpn_r50"].path, tmp_path / "d2.pth")
+    remedy = problems[0].split(": set ")[1].split()
+    assert check(ROWS["fpn_r50"].path, tmp_path / "d2.pth", remedy).problems == []
+    if name == "resnet34":
+        for path in (ROWS["c4_r50"].path, LAZY / "faster_rcnn_R_50_FPN_3x.py"):
+            assert "use a YAML config of FPN or RetinaNet" in check(path, tmp_path / "d2.pth").problems[0]
+
+
 def test_r34_weights_under_a_depth_50_config(tmp_path):
     from detection.checkpoints.arch import ARCHS
 

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from detection.table11.launch import run_to_end
+from detection.table11.launch import locked, run_to_end
+from engine.errors import UserError
 from tests.detection.conftest import ROOT
 
 TRAINING = """
@@ -42,6 +43,19 @@ def test_a_signal_ends_all_processes_before_the_parent_ends(number):
     parent.send_signal(number)
     assert parent.wait(timeout=30) in (128 + number, 1)
     assert not any(is_alive(pid) for pid in pids)
+
+
+def test_one_run_at_a_time_in_a_folder(tmp_path):
+    """The lock is held as long as a process lives that inherited it, although its parent is gone."""
+    with locked(tmp_path / "out") as lock:
+        with pytest.raises(UserError, match="is in use by another run"), locked(tmp_path / "out"):
+            pass
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock,))
+    with pytest.raises(UserError, match="is in use by another run"), locked(tmp_path / "out"):
+        pass
+    child.communicate(b"\n")
+    with locked(tmp_path / "out"):
+        pass
 
 
 def test_exit_codes_and_handlers():

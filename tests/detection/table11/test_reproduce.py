@@ -58,6 +58,10 @@ def test_what_is_missing_is_run_once(sources, demo, tmp_path):
     assert "running " not in again
     assert "(2)" in again
     assert command(*argv, "--list").count("finished") == 2
+    whole = [word for word in argv if word != "--quick"]
+    assert "holds a quick test" in command(*whole, "--num-gpus", "0", code=2)
+    other = [str(word).replace(str(sources[50]), str(sources[101])) for word in argv]
+    assert "trained from a backbone other than" in command(*other, "SOLVER.MAX_ITER", "1", code=2)
 
 
 def test_mistakes(capfd, tmp_path):
