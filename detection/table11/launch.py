@@ -45,11 +45,12 @@ def train_net(*, lazy: bool = False) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[int]:
+def locked(folder: Path, rank: int = 0) -> Iterator[int]:
     """Hold a folder's lock; a process that inherits the descriptor holds it too, also when this one is killed.
 
     Args:
         folder: OUTPUT_DIR, created if it does not exist.
+        rank: rank of this machine; the machines of one run share the folder, and each has a lock of its own.
 
     Yields:
         The descriptor.
@@ -60,7 +61,7 @@ def locked(folder: Path) -> Iterator[int]:
     Source: flock(2).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    descriptor = os.open(folder / f".lock{rank}", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -50,11 +50,11 @@ def run(options: RunOptions) -> int:
     yaml_file, folder = _config_file(options), Path(options.output)
     _check_gpus(options)
     existed = folder.exists()
-    with locked(folder) as lock:
+    with locked(folder, options.machine_rank) as lock:
         try:
             code = _run(options, yaml_file, folder, lock)
         finally:
-            _remove_if_empty(folder, existed)
+            _remove_if_empty(folder, f".lock{options.machine_rank}", existed)
     if code or options.machine_rank or options.eval_only:  # an evaluation prints its own table
         return code
     collect(CollectOptions((str(folder),)))
@@ -78,10 +78,10 @@ def _run(options: RunOptions, yaml_file: Path, folder: Path, lock: int) -> int:
     return run_to_end(command, data.environment, (lock,))
 
 
-def _remove_if_empty(folder: Path, existed: bool) -> None:
+def _remove_if_empty(folder: Path, lock: str, existed: bool) -> None:
     """Leave nothing behind where nothing began."""
-    if [path.name for path in folder.iterdir()] == [".lock"]:
-        (folder / ".lock").unlink()
+    if [path.name for path in folder.iterdir()] == [lock]:
+        (folder / lock).unlink()
         if not existed:
             folder.rmdir()
 
