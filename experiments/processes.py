@@ -5,8 +5,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -31,6 +32,22 @@ def parse_seeds(text: str, default: int) -> list[int]:
     if not seeds:
         raise UserError(f"seeds must look like 0-4 or 0,2, got {text!r}")
     return seeds
+
+
+@contextmanager
+def signals_to(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle SIGTERM, SIGHUP and SIGINT inside the block; only the main thread may, elsewhere nothing changes.
+
+    Args:
+        handler: called with the number of the signal.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in FORWARDED} if is_main else {}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def run_all(commands: Mapping[Path, Sequence[str]], jobs: int) -> bool:
@@ -63,16 +80,10 @@ def run_all(commands: Mapping[Path, Sequence[str]], jobs: int) -> bool:
             running[folder].send_signal(number)
         return running[folder].wait()
 
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, forward) for number in FORWARDED} if is_main else {}
-    try:
-        with ThreadPoolExecutor(max(1, jobs)) as pool:
-            futures = {folder: pool.submit(run, folder) for folder in commands}
-            while not all(future.done() for future in futures.values()):
-                time.sleep(0.1)  # a signal is handled between two bytecodes of this thread
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with signals_to(forward), ThreadPoolExecutor(max(1, jobs)) as pool:
+        futures = {folder: pool.submit(run, folder) for folder in commands}
+        while not all(future.done() for future in futures.values()):
+            time.sleep(0.1)  # a signal is handled between two bytecodes of this thread
     return _report({folder: future.result() for folder, future in futures.items()})
 
 

@@ -22,7 +22,7 @@ from keepcore.early_head import HeadFn, full_logits
 from keepcore.regions import Selector
 from keepcore.saliency import LogitsFn, SaliencyFn, input_gradient, warn_if_sparse
 from keepcore.scores import candidates
-from keepcore.selection import MATCHES, Selection, select_anywhere, select_boxes, share_inside
+from keepcore.selection import MATCHES, Selection, select_boxes, select_without_map, share_inside
 from keepcore.sizes import SizeFn
 from keepcore.traits import has_trait
 
@@ -262,14 +262,23 @@ class KeepAugment:
         batch, _, height, width = clean_PCHW.shape
         device = clean_PCHW.device
         if not has_trait(self.selector, "uses_saliency", default=True):
-            boxes_P4 = select_anywhere(draws, height, width, self.selector, self.border)
+            boxes_P4 = select_without_map(
+                draws, height, width, selector=self.selector, quantile=self.quantile, border=self.border
+            )
             nothing = torch.full((batch,), torch.nan, device=device)
             flat_P = torch.zeros(batch, dtype=torch.bool, device=device)
             return Selection(boxes_P4.to(device, non_blocking=True), nothing, flat_P)
         generator = torch.Generator(device).manual_seed(draws.noise_seed ^ 1)
         map_PHW = self.map_of(model, clean_PCHW, labels_P, generator)
-        options = {"quantile": self.quantile, "border": self.border, "reduce": self.reduce, "match": self.match}
-        selection = select_boxes(map_PHW, draws, selector=self.selector, **options)  # type: ignore[arg-type]
+        selection = select_boxes(
+            map_PHW,
+            draws,
+            selector=self.selector,
+            quantile=self.quantile,
+            border=self.border,
+            reduce=self.reduce,
+            match=self.match,
+        )
         if self.control == "none":
             return selection
         boxes_P4 = CONTROLS[self.control](selection.boxes_P4, height, width, generator)

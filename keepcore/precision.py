@@ -46,7 +46,7 @@ def in_callers_autocast(logits_fn: Callable[[Tensor], Tensor], tensor: Tensor) -
 
     @wraps(logits_fn, assigned=(), updated=())  # keeps the network visible as __wrapped__
     def logits(images_BCHW: Tensor) -> Tensor:
-        # Cast weights that are cached here are the caller's too: they must have his dtype, and a gradient.
+        # The caller's autocast would reuse weights cached here, so they must have its dtype and carry a gradient.
         caches = enabled and not replaced and torch.is_grad_enabled()
         with torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=caches):
             output = logits_fn(images_BCHW)

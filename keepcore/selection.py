@@ -30,7 +30,9 @@ class Selection(NamedTuple):
     flat_P: Tensor
 
 
-def select_anywhere(draws: Draws, height: int, width: int, selector: Selector, border: str) -> Tensor:
+def select_without_map(
+    draws: Draws, height: int, width: int, *, selector: Selector, quantile: float, border: str
+) -> Tensor:
     """Select boxes without saliency: boxes_P4 on the CPU.
 
     Args:
@@ -38,12 +40,13 @@ def select_anywhere(draws: Draws, height: int, width: int, selector: Selector, b
         height: rows of the image, pixels.
         width: columns of the image, pixels.
         selector: one that needs no scores.
+        quantile: tau in [0, 1].
         border: see :func:`keepcore.scores.candidates`.
 
     Source: DeVries and Taylor, 2017 (Cutout).
     """
     grid = candidates(draws.sizes_S2, height, width, border)
-    return box_at(selector(None, grid, draws.u_P, 1.0), grid)
+    return box_at(selector(None, grid, draws.u_P, quantile), grid)
 
 
 def select_boxes(

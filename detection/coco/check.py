@@ -7,7 +7,14 @@ from typing import Any
 
 from PIL import Image
 
-from detection.coco.folder import COCO_CATEGORIES, annotation_file, image_folder, read_annotations, seen_size
+from detection.coco.folder import (
+    COCO_CATEGORIES,
+    annotation_file,
+    image_folder,
+    names_by_id,
+    read_annotations,
+    seen_size,
+)
 from detection.data import CheckOptions
 from engine.errors import UserError
 from engine.progress import tracked
@@ -61,8 +68,7 @@ def _counts(split: str, content: dict[str, Any]) -> str:
 
 
 def _not_cocos(content: dict[str, Any]) -> Iterator[str]:
-    categories = {entry["id"]: entry["name"] for entry in content["categories"]}
-    official = {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}
+    categories, official = names_by_id(content["categories"]), names_by_id(COCO_CATEGORIES)
     if categories != official:
         yield (
             f"the {len(categories)} categories are not COCO's {len(official)} with their ids, so Detectron2's "
@@ -84,7 +90,7 @@ def problems_of(content: dict[str, Any], folder: Path, *, decode: bool = False) 
         yield "no images"
     if not content["annotations"]:
         yield "no objects"
-    categories = {entry["id"]: entry["name"] for entry in content["categories"]}
+    categories = names_by_id(content["categories"])
     yield from (f"categories: {text}" for key in ("id", "name") for text in _twice(content["categories"], key))
     yield from _image_problems(content["images"], folder, decode)
     yield from _object_problems(content, set(categories))

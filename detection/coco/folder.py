@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ def _check_entry(entry: Any, kinds: dict[str, type], where: str) -> None:
             raise UserError(f"{where}: {name} must be {kind.__name__}, got {entry.get(name)!r}")
     if "bbox" in entry:
         check_box(entry["bbox"], where)
+
+
+def names_by_id(categories: Iterable[dict[str, Any]]) -> dict[int, str]:
+    """Return id -> name of a list of COCO categories, to compare two of them regardless of their order.
+
+    Source: cocodataset.org's format.
+    """
+    return {entry["id"]: entry["name"] for entry in categories}
 
 
 def check_box(box: Any, where: str) -> None:

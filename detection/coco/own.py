@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from detection.coco.check import problems_of
 from detection.coco.data_yaml import read_parts
-from detection.coco.folder import read_annotations
+from detection.coco.folder import names_by_id, read_annotations
 from detection.coco.yolo import OnBadBox, common_folder, read_labels
 from engine.errors import UserError
 from engine.files import read_json, write_json
@@ -52,13 +52,14 @@ class OwnData(NamedTuple):
             UserError: the folder's run used another data set.
         """
         path = folder / DATASETS
-        if begun and (not path.is_file() or _digests(read_json(path)) != self.digests()):
+        digests = self.digests()
+        if begun and (not path.is_file() or _digests(read_json(path)) != digests):
             raise UserError(f"{path}: the run was started with other data; give another --output")
         content = {
             _name(part): {
                 "annotations": str(self.annotations[part].resolve()),
                 "images": str(self.images[part].resolve()),
-                "sha256": self.digests()[_name(part)],
+                "sha256": digests[_name(part)],
             }
             for part in PARTS
         }
@@ -147,7 +148,7 @@ def _checked(annotations: dict[str, Path], images: dict[str, Path]) -> OwnData:
         for part in PARTS
         for text in problems_of(contents[part], images[part], decode=True)
     ]
-    train, val = ({c["id"]: c["name"] for c in contents[part]["categories"]} for part in PARTS)
+    train, val = (names_by_id(contents[part]["categories"]) for part in PARTS)
     if train != val:
         differing = sorted(train.items() ^ val.items())[0]
         problems.append(f"train and val have different categories, e.g. id {differing[0]} ({differing[1]!r})")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from detection.coco.folder import COCO_CATEGORIES, annotation_file, read_annotations
+from detection.coco.folder import COCO_CATEGORIES, annotation_file, names_by_id, read_annotations
 from detection.coco.own import OwnData, from_coco, from_yolo
 from detection.options import get_option
 from detection.run import RunOptions
@@ -75,8 +75,8 @@ def _check_categories(root: Path) -> None:
         UserError: it has others.
     """
     file = annotation_file(root, "val2017")
-    own = {entry["id"]: entry["name"] for entry in read_annotations(file)["categories"]} if file.is_file() else {}
-    if own and own != {entry["id"]: entry["name"] for entry in COCO_CATEGORIES}:
+    own = names_by_id(read_annotations(file)["categories"]) if file.is_file() else {}
+    if own and own != names_by_id(COCO_CATEGORIES):
         raise UserError(
             f"data: the {len(own)} categories of {file} are not COCO's: train on them with "
             "--train ANNOTATIONS.json:IMAGES and --val ANNOTATIONS.json:IMAGES"

@@ -3,7 +3,6 @@
 import fcntl
 import importlib.metadata
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,8 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from engine.errors import UserError
-
-FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+from experiments.processes import signals_to
 
 
 def train_net(*, lazy: bool = False) -> Path:
@@ -95,8 +93,7 @@ def run_to_end(command: Sequence[str], environment: Mapping[str, str], inherit: 
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
 
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
+    with signals_to(forward):
         process = subprocess.Popen(command, env=dict(environment), start_new_session=True, pass_fds=inherit)
         for number in pending:  # arrived before there was a process
             os.killpg(process.pid, number)
@@ -104,9 +101,6 @@ def run_to_end(command: Sequence[str], environment: Mapping[str, str], inherit: 
         if pending:
             _wait_for_group(process.pid)
         return code if code >= 0 else 128 - code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait_for_group(group: int) -> None:
