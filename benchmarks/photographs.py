@@ -29,8 +29,8 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from detection.coco.folder import annotation_file, image_folder, read_annotations  # noqa: E402
 from engine.run_folder import provenance  # noqa: E402
+from imagesets.coco import annotation_file, image_folder, read_annotations  # noqa: E402
 from imagesets.readers import read_rgb  # noqa: E402
 from keepcore import KeepCutout, anywhere, at_scale, borrowed, input_gradient  # noqa: E402
 from keepcore.boxes import box_area, box_mask  # noqa: E402

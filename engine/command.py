@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError
 
 from engine.errors import UserError, guard
 from engine.parser import Parser, Recipes, build_parser, explain, parse
+from engine.threads import spin_briefly
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Command:
 
     def run(self, options: Any) -> int:
         """Import the function, call it with the options and return the exit code."""
+        spin_briefly()
         module, name = self.target.split(":")
         result = getattr(importlib.import_module(module), name)(options, **self.more)
         return result if isinstance(result, int) else 0

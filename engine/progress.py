@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 from rich.console import Console
@@ -90,18 +90,19 @@ class ProgressLine:
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
-def tracked(items: Sequence[T], title: str) -> Iterator[T]:
+def tracked(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Iterate over items with a progress bar and an ETA on stderr; silent if stderr is not a terminal.
 
     Args:
         items: items to iterate over.
         title: title of the bar.
+        total: number of items, if they have no length.
 
     Source: rich.
     """
     console = Console(stderr=True)
     with Progress(*_COLUMNS, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield from bar.track(items, description=title)
+        yield from bar.track(items, total, description=title)
 
 
 def with_share(title: str, work: Callable[[Callable[[float], None]], T]) -> T:

@@ -1,8 +1,8 @@
 """Tables as grids: one file defines every cell's recipe and the paper's number. Does not import torch."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from engine.errors import UserError, nearest, one_line
+from experiments.controls import controls_of, is_keep
 
 METRICS = ("top1", "seconds", "minutes")
 FIELDS = {"title", "seeds", "data", "metric", "blocks"}
@@ -33,6 +34,7 @@ class Cell:
         data: cifar10 or imagenet.
         program: module that trains it.
         number: index among the table's cells.
+        control_of: name of the cell with Keep whose control this is; "" for cells of the table itself.
     """
 
     table: str
@@ -46,6 +48,7 @@ class Cell:
     data: str
     program: str
     number: int
+    control_of: str = ""
 
     @property
     def name(self) -> str:
@@ -165,9 +168,14 @@ class Grid:
         order = sorted(self.folder.glob("*.yaml"), key=lambda path: (not path.stem.startswith("table"), path.stem))
         return tuple(cell for path in order for cell in read_table(path, self.program))
 
+    @cached_property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """Every cell of every table, followed by the controls of all of them."""
+        return (*self.cells, *(cell for cell in with_controls(self.cells) if cell.control_of))
+
     def recipes(self) -> dict[str, str]:
-        """Return the recipe of every cell by name, for ``--config``."""
-        return {cell.name: cell.recipe() for cell in self.cells}
+        """Return the recipe of every cell and control by name, for ``--config``."""
+        return {cell.name: cell.recipe() for cell in self.all_cells}
 
     def find(self, name: str) -> list[Cell]:
         """Find a table: ``2`` or ``table2``, ``figure3``, ``beyond``, or a YAML file.
@@ -188,7 +196,23 @@ class Grid:
 
     def home(self, cell: Cell) -> str:
         """Return the run folder's name for a cell; cells with the same recipe share one, even across tables."""
-        return next((other.name for other in self.cells if other.config == cell.config), cell.name)
+        return next((other.name for other in self.all_cells if other.config == cell.config), cell.name)
+
+
+def with_controls(cells: Iterable[Cell]) -> list[Cell]:
+    """Add its controls after each cell with Keep; those whose recipe the table already has are left out."""
+    cells = list(cells)
+    seen = [(cell.table, cell.config) for cell in cells]
+    added: list[Cell] = []
+    for cell in cells:
+        added.append(cell)
+        for name, config in controls_of(cell.config).items() if is_keep(cell.config) else ():
+            if (cell.table, config) not in seen:
+                seen.append((cell.table, config))
+                added.append(
+                    replace(cell, row=f"{cell.row}, {name}", config=config, paper="", control_of=cell.name)
+                )
+    return added
 
 
 def select(cells: list[Cell], patterns: str) -> list[Cell]:

@@ -11,6 +11,8 @@ class ReproduceOptions:
         table: table to reproduce, e.g. 2, table2, figure3 or beyond, or a YAML file of your own; --list without
             it shows all of them.
         cell: names or patterns of the cells to run, comma-separated, e.g. "keepcutout-*,cutout-l16"; "" takes all.
+        controls: add the controls of every cell with Keep; the same boxes on other images (shuffled) or elsewhere
+            (same size), boxes of plain sizes (area-matched), a mean map, a centre prior, noise, random pastes.
         seeds: seeds to run, e.g. 0-4 or 0,2; "" runs as many as the paper has.
         root: folder of the data.
         runs: folder that holds the run folders.
@@ -24,6 +26,7 @@ class ReproduceOptions:
 
     table: str = ""
     cell: str = ""
+    controls: bool = False
     seeds: str = ""
     root: str = ""
     runs: str = "runs"

@@ -20,10 +20,11 @@ from rich.table import Table
 from engine.errors import UserError
 from engine.files import check_targets, write_json
 from engine.metrics_log import median_of_last, read_rows
-from experiments.grid import Cell, Grid, select
+from experiments.controls import plain_of, same_recipe
+from experiments.grid import Cell, Grid, select, with_controls
 from experiments.options import ReproduceOptions
 from experiments.processes import parse_seeds, run_all
-from experiments.statistics import mean_std
+from experiments.statistics import Difference, mean_std, paired_difference
 
 FREE = ("output", "resume", "auto_resume", "overwrite", "device", "log_every", "save_every", "seed")
 FREE_DATA = ("root", "workers", "eval_batch_size", "resident")
@@ -38,12 +39,19 @@ class Result:
         best: the same for the best epoch.
         median: the same for the median of the last 20 evaluations.
         logs: other numbers of the last row, averaged over the seeds.
+        seeds: seeds of the runs.
     """
 
     last: tuple[float, ...]
     best: tuple[float, ...]
     median: tuple[float, ...]
     logs: dict[str, float]
+    seeds: tuple[int, ...]
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Seed -> metric after the last epoch."""
+        return dict(zip(self.seeds, self.last, strict=True))
 
 
 def reproduce(options: ReproduceOptions, grid: Grid) -> int:
@@ -61,7 +69,8 @@ def reproduce(options: ReproduceOptions, grid: Grid) -> int:
     """
     if not options.table and not (options.list or options.show):
         raise UserError("table: choose one, e.g. --table 2; --list shows all cells")
-    cells = select(grid.find(options.table) if options.table else list(grid.cells), options.cell)
+    cells = grid.find(options.table) if options.table else list(grid.cells)
+    cells = select(with_controls(cells) if options.controls else cells, options.cell)
     if options.show:
         print("\n".join(cell.recipe() for cell in cells))
         return 0
@@ -117,7 +126,7 @@ def _run_missing(grid: Grid, options: ReproduceOptions, cells: list[Cell], homes
 
 def _arguments(grid: Grid, options: ReproduceOptions, cell: Cell) -> list[str]:
     """Return the training flags for a cell."""
-    name = cell.name if cell in grid.cells else cell.recipe()
+    name = cell.name if cell in grid.all_cells else cell.recipe()
     root = ["--data.root", options.root] if options.root else []
     return ["--config", name, *root, *shlex.split(options.options)]
 
@@ -167,11 +176,35 @@ def collect(cell: Cell, folders: Sequence[Path]) -> Result:
         values = [rows[-1][name] for rows in finished if rows[-1].get(name) is not None]
         if values:
             logs[name] = statistics.fmean(values)
-    return Result(last, best, tuple(value for value in middle if value is not None), logs)
+    seeds = tuple(int(folder.name.removeprefix("seed")) for folder in complete)
+    return Result(last, best, tuple(value for value in middle if value is not None), logs, seeds)
+
+
+def differences(cells: Sequence[Cell], results: Mapping[str, Result]) -> dict[str, dict[str, Difference]]:
+    """Compare every cell with its plain augmentation, and every cell with Keep with its controls, paired by seed.
+
+    Args:
+        cells: of one table.
+        results: results by cell name.
+
+    Returns:
+        Cell name -> ``minus plain`` and, for controls, ``Keep minus it``, where both cells have finished runs.
+    """
+    found: dict[str, dict[str, Difference]] = {cell.name: {} for cell in cells}
+    for cell in cells:
+        if cell.metric != "top1" or cell.config.get("augment", {}).get("op", "none") == "none":
+            continue
+        plain = next((other for other in cells if same_recipe(other.config, plain_of(cell.config))), None)
+        pairs = {"minus plain": (cell.name, plain and plain.name), "Keep minus it": (cell.control_of, cell.name)}
+        for title, (one, other) in pairs.items():
+            if one in results and other in results and one != other:
+                difference = paired_difference(results[one].by_seed, results[other].by_seed)
+                found[cell.name] |= {title: difference} if difference else {}
+    return found
 
 
 def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[str, str]) -> None:
-    """Print one line per cell: the paper's number, ours for the last and the best epoch, seeds, and more.
+    """Print one line per cell: the paper's number, ours of the last and best epoch, paired differences, and more.
 
     Args:
         cells: of one table.
@@ -179,7 +212,9 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
         columns: see :class:`experiments.grid.Grid`.
     """
     table = Table(title=cells[0].title)
-    for name in ("cell", "paper", "ours, last", "ours, best", "seeds", *columns):
+    compared = differences(cells, results)
+    titles = [title for title in ("minus plain", "Keep minus it") if any(title in c for c in compared.values())]
+    for name in ("cell", "paper", "ours, last", "ours, best", "seeds", *titles, *columns):
         table.add_column(name, no_wrap=True)
     for cell in cells:
         result = results[cell.name]
@@ -190,8 +225,11 @@ def print_table(cells: list[Cell], results: dict[str, Result], columns: Mapping[
             mean_std(result.last),
             mean_std(result.best),
             str(len(result.last)),
+            *(str(compared[cell.name].get(title, "-")) for title in titles),
             *(logs.get(name, "-") for name in columns.values()),
         )
+    if titles:
+        table.caption = "differences of the last epoch, paired by seed: mean [95 % interval, Student's t]"
     natural = Console(width=1000).measure(table).maximum  # keeps numbers whole on narrow terminals
     Console(width=max(Console().width, natural)).print(table)
 
@@ -202,6 +240,7 @@ def write_table(
     """Write all numbers and the package versions recorded by a run, without naming any folder."""
     versions = {} if run is None else json.loads((run / "run.json").read_text())
     versions.pop("command", None)
+    compared = differences(cells, results)
     rows = [
         {
             "cell": cell.name,
@@ -214,6 +253,8 @@ def write_table(
             "median_last20": results[cell.name].median,
             "last_mean_std": mean_std(results[cell.name].last),
             "logs": results[cell.name].logs,
+            "seeds": results[cell.name].seeds,
+            **{title.replace(" ", "_"): value._asdict() for title, value in compared[cell.name].items()},
         }
         for cell in cells
     ]

@@ -16,7 +16,8 @@ def read_hub_config(weights: Path) -> dict[str, Any]:
         weights: .safetensors or .bin file.
 
     Returns:
-        arch, and input and options as JSON, like our own checkpoints; {} if there is no config.json of timm's.
+        arch, and input, options and, if known, classes as JSON, like our own checkpoints; {} if there is no
+        config.json of timm's.
 
     Source: timm/models/_hub.py.
     """
@@ -29,9 +30,14 @@ def read_hub_config(weights: Path) -> dict[str, Any]:
     known = content.get("pretrained_cfg")
     known = known if isinstance(known, dict) else content  # timm's older form has all fields at the top
     inputs = {name: known[name] for name in _INPUT if known.get(name)}
+    for name, size in (("size", known.get("input_size")), ("test_size", known.get("test_input_size"))):
+        if isinstance(size, list) and size and isinstance(size[-1], int):
+            inputs[name] = size[-1]
     options = content.get("model_args")
+    labels = content.get("label_names")
     return {
         "arch": content["architecture"],
+        **({"classes": json.dumps(labels)} if isinstance(labels, list) else {}),
         "input": json.dumps(inputs),
         "options": json.dumps(options if isinstance(options, dict) else {}),
     }

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import json
 import pickle
 import re
 import warnings
@@ -20,6 +19,7 @@ from torch import Tensor
 from engine import checkpoint
 from engine.errors import UserError, one_line
 from networks.hub_config import HUB_WEIGHTS, read_hub_config
+from networks.metadata import CheckpointMetadata
 from networks.pickles import read_pickle
 
 RAW_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "net")
@@ -36,21 +36,8 @@ HARMLESS_TYPES: list[Any] = [
     (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),  # before NumPy 2
     *(type(np.dtype(kind)) for kind in NUMPY_KINDS),
 ]
-# timm options that do not change the network at test time, or whose effect shows in its tensors.
-HARMLESS_OPTIONS = {
-    "drop_rate",
-    "global_pool",
-    "in_chans",
-    "drop_path_rate",
-    "drop_block_rate",
-    "zero_init_last",
-    "num_classes",
-    "norm_layer",
-    "pretrained",
-}
-_METADATA = ("arch", "architecture", "input", "options", "augment")
+_METADATA = ("arch", "architecture", "input", "options", "classes", "augment")
 _ROOT = re.compile(r"((?:.*\.)?)(?<!\d\.)conv1\.(?:0\.)?weight")
-_IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 class Loaded(NamedTuple):
@@ -97,10 +84,7 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
 
     Source: the checkpoint forms of timm, torchvision references, Lightning, torch.optim.swa_utils.
     """
-    path = find(path)
-    content = _read(path)
-    if path.suffix in (".safetensors", ".bin"):
-        content = read_hub_config(path) | content
+    content, path = read_content(path)
     metadata = CheckpointMetadata(content, path)
     state, key, notes = pick_weights(content, use, path)
     if any(name.endswith("stem.conv1.norm.weight") for name in state):
@@ -123,6 +107,25 @@ def load(path: Path, use: str = "auto", *, any_options: bool = False, like: Coll
         augment=str(content.get("augment", "")),
         notes=(*notes, *more),
     )
+
+
+def read_content(path: Path) -> tuple[dict[str, Any], Path]:
+    """Read everything that a checkpoint holds, with what a config.json beside it adds.
+
+    Args:
+        path: see :func:`load`.
+
+    Returns:
+        The content, and the path of the file.
+
+    Raises:
+        UserError: the file is missing, damaged or foreign.
+    """
+    path = find(path)
+    content = _read(path)
+    if path.suffix in (".safetensors", ".bin"):
+        content = read_hub_config(path) | content
+    return content, path
 
 
 def find(path: Path) -> Path:
@@ -262,73 +265,3 @@ def _rank(root: str, use: str) -> tuple[bool, bool, int, str]:
     """Sort averaged networks first unless raw ones are requested, then MoCo's query encoder, then the shortest."""
     averaged = bool(re.search(r"(^|[._])(ema|averaged?)([._]|$)", root))
     return averaged == (use == "raw"), "encoder_k" in root or "teacher" in root, len(root), root
-
-
-class CheckpointMetadata(NamedTuple):
-    """What a checkpoint records in addition to its weights."""
-
-    content: dict[str, Any]
-    path: Path
-
-    def argument(self, name: str) -> Any:
-        """Return one of timm's training arguments, saved as a Namespace or as a dict."""
-        args = self.content.get("args")
-        return args.get(name) if isinstance(args, Mapping) else getattr(args, name, None)
-
-    def json(self, name: str) -> dict[str, Any]:
-        """Return a field that our files store as JSON."""
-        text = self.content.get(name)
-        if not isinstance(text, str) or not text:
-            return {}
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{self.path}: its field {name!r} is not valid JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise UserError(f"{self.path}: its field {name!r} is not a JSON object: {text[:40]}")
-        return value
-
-    def arch(self) -> str:
-        """Return the architecture's name, without timm's pretrained tag."""
-        name = self.content.get("arch") or self.content.get("architecture") or self.argument("model") or ""
-        return str(name).split(".")[0] if isinstance(name, str) else ""
-
-    def normalisation(self) -> dict[str, tuple[float, ...]]:
-        """Return mean and std from our files, from timm's training arguments, or ImageNet's."""
-        recorded, result = self.json("input"), {}
-        for name, default in _IMAGENET.items():
-            values = recorded.get(name) or self.argument(name) or default
-            result[name] = check_normalisation(name, values, f"{self.path}: ")
-        return result
-
-    def refuse_options(self) -> None:
-        """Reject networks that options have changed in ways that their tensors do not show."""
-        theirs = self.argument("model_kwargs") or {}
-        changed = sorted((self.json("options") | dict(theirs)).keys() - HARMLESS_OPTIONS)
-        if changed:
-            raise UserError(
-                f"{self.path} was trained with the option {', '.join(changed)}, "
-                "which changes the network in ways that Detectron2's ResNet cannot express"
-            )
-
-
-def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float, ...]:
-    """Check a mean or standard deviation.
-
-    Args:
-        name: mean or std.
-        values: three numbers in [0, 1]; std above 0.
-        where: start of the message.
-
-    Raises:
-        UserError: there are not three numbers, or one is not finite or is on the scale of 0 to 255.
-    """
-    try:
-        numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}{name} must be three numbers, got {values!r}") from error
-    low = 0.0 if name == "mean" else 1e-6
-    if len(numbers) != 3 or not all(low <= value <= 1.0 for value in numbers):  # False for NaN too
-        hint = ": divide by 255" if len(numbers) == 3 and max(numbers) > 1 else ""
-        raise UserError(f"{where}{name} must be three numbers in [0, 1], std above 0, got {numbers}{hint}")
-    return numbers

@@ -1,187 +1,283 @@
-"""How much of an image an augmentation changes, plain and with Keep, according to a trained network."""
+"""How much of an image an augmentation changes, plain, with Keep and with its controls, by trained networks."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
-from engine.errors import UserError, check_ranges
+from engine.config import TrainingConfig
+from engine.errors import UserError, as_user_error, check_ranges
 from engine.files import check_targets, write_json
+from engine.progress import tracked
+from engine.setup import build_accelerator
+from experiments.controls import controls_of
 from imagesets.contact_sheet import check_picture_name
-from keepcore import KeepConfig, borrowed, build_keep, input_gradient
+from imagesets.normalize import Normalize
+from keepcore import KeepAugment, KeepConfig, borrowed, build_keep, input_gradient
+from keepcore.boxes import box_mask
+from keepcore.build import MAPS
+from keepcore.controls import mean_map
+from networks.open import OpenNetwork, open_network
 from pretrain.config import Policy
 from pretrain.fidelity import FidelityOptions
-from pretrain.load_run import open_run
+from pretrain.fidelity_data import Photographs, Views, open_photographs
+from pretrain.fidelity_scores import COLUMNS, BeforeAfter, scores, summarise
 from pretrain.picture_sheets import fidelity_sheet
 
-COLUMNS = ("changed", "saliency_lost", "object_lost", "confidence_drop", "flipped")
+CUTS = ("cutout", "erasing", "cutmix")
+POLICIES: dict[str, Callable[[FidelityOptions], Policy]] = {
+    "randaugment": lambda o: Policy(name="randaugment", num_ops=2, magnitude=o.magnitude),
+    "autoaugment": lambda o: Policy(name="autoaugment_imagenet"),
+}
+
+
+class Row(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        title: its name.
+        plain: name of the plain row that it is compared with.
+        config: the operation; None is an image-level policy alone.
+    """
+
+    title: str
+    plain: str
+    config: KeepConfig | None
+
+
+class Judged(NamedTuple):
+    """What the judge makes of one clean batch: its labels_B, saliency map_BHW and probabilities_BK."""
+
+    labels_B: Tensor
+    map_BHW: Tensor
+    before_BK: Tensor
 
 
 @dataclass(frozen=True)
-class BeforeAfter:
-    """One batch before and after augmentation.
+class Network:
+    """A network on its device, and whether it knows the labels of the data."""
 
-    Attributes:
-        clean_BCHW: clean images, uint8.
-        result_BCHW: augmented images, uint8.
-        map_BHW: saliency of the clean images for their labels, float32.
-        mask_BHW: object pixels, bool; None without masks.
-        labels_B: int64.
-        before_BK: predicted probabilities for the clean images.
-        after_BK: predicted probabilities for the augmented images.
-    """
+    opened: OpenNetwork
+    normalize: Normalize
+    knows_labels: bool
 
-    clean_BCHW: Tensor
-    result_BCHW: Tensor
-    map_BHW: Tensor
-    mask_BHW: Tensor | None
-    labels_B: Tensor
-    before_BK: Tensor
-    after_BK: Tensor
+    def probabilities(self, images_BCHW: Tensor) -> Tensor:
+        """Return probabilities_BK for uint8 images of any size."""
+        with torch.no_grad(), borrowed(self.opened.model) as network:
+            return network(self._input(images_BCHW)).float().softmax(1)
+
+    def labels(self, images_BCHW: Tensor, labels_B: Tensor) -> Tensor:
+        """Return the data's labels, or the network's predictions for uint8 images if it does not know them."""
+        return labels_B if self.knows_labels else self.probabilities(images_BCHW).argmax(1)
+
+    def judge(self, images_BCHW: Tensor, labels_B: Tensor) -> Judged:
+        """Look at the clean images, uint8."""
+        own_B = self.labels(images_BCHW, labels_B)
+        with borrowed(self.opened.model) as network:
+            map_BYX = input_gradient(network, self._input(images_BCHW), own_B)
+        map_B1HW = F.interpolate(map_BYX[:, None], images_BCHW.shape[-2:], mode="bilinear", antialias=True)
+        return Judged(own_B, map_B1HW[:, 0], self.probabilities(images_BCHW))
+
+    def _input(self, images_BCHW: Tensor) -> Tensor:
+        size = (self.opened.size, self.opened.size)
+        if images_BCHW.shape[-2:] != size:
+            images_BCHW = F.interpolate(images_BCHW, size, mode="bilinear", antialias=True)
+        return self.normalize(images_BCHW)
 
 
-def scores(pair: BeforeAfter, tolerance: float) -> Tensor:
-    """Compute the scores of a batch.
+def rows_of(name: str, options: FidelityOptions) -> list[Row]:
+    """List the rows of an augmentation: plain, with Keep, and its controls.
 
     Args:
-        pair: images before and after, with the network's output for both.
-        tolerance: largest difference of an unchanged pixel in any channel, 0-255.
-
-    Returns:
-        values_B5, float32: changed, saliency lost, object lost (NaN without masks), confidence drop, flipped.
-
-    Source: Gong et al., CVPR 2021, Figures 1 and 2 (their argument in numbers).
+        name: one of CUTS or of POLICIES.
+        options: options of the command.
     """
-    difference_BHW = (pair.result_BCHW.int() - pair.clean_BCHW.int()).abs().amax(1)
-    changed_BHW = (difference_BHW > tolerance).float()
-    lost_B = (changed_BHW * pair.map_BHW).sum((1, 2)) / pair.map_BHW.sum((1, 2))
-    mask_BHW = torch.full_like(changed_BHW, torch.nan) if pair.mask_BHW is None else pair.mask_BHW.float()
-    object_B = (changed_BHW * mask_BHW).sum((1, 2)) / mask_BHW.sum((1, 2))
-    index_B1 = pair.labels_B[:, None]
-    drop_B = (pair.before_BK.gather(1, index_B1) - pair.after_BK.gather(1, index_B1))[:, 0]
-    right_B = pair.before_BK.argmax(1) == pair.labels_B
-    flipped_B = right_B & (pair.after_BK.argmax(1) != pair.labels_B)
-    return torch.stack([changed_BHW.mean((1, 2)), lost_B, object_B, drop_B, flipped_B.float()], dim=1)
+    shared = {"quantile": options.quantile, "scale": options.scale, "saliency": options.saliency}
+    op = "paste" if name in POLICIES else name
+    keep: dict[str, Any] = {"op": op, "length": options.length, "stage": options.stage, **shared}
+    found = {f"keep {name}": keep}
+    if options.controls:
+        controls = controls_of({"augment": keep})
+        found |= {f"keep {name}, {title}": recipe["augment"] for title, recipe in controls.items()}
+    plain = None if op == "paste" else KeepConfig(op=name, length=options.length, selective=False)  # type: ignore[arg-type]
+    with as_user_error():
+        return [
+            Row(name, name, plain),
+            *(Row(title, name, KeepConfig(**values)) for title, values in found.items()),
+        ]
 
 
-def measure(options: FidelityOptions) -> dict[str, dict[str, float]]:
-    """Measure every augmentation and its Keep version.
+def measure(options: FidelityOptions) -> dict[str, Any]:
+    """Measure every augmentation, its Keep version and the controls.
 
     Returns:
-        ``"cutout"``, ``"keep cutout"``, ... -> the five scores, in percent (object_lost is NaN without masks).
+        ``rows``: title -> scores (:func:`pretrain.fidelity_scores.summarise`); and how they were measured.
 
     Raises:
-        UserError: the checkpoint is from another command, an augmentation is unknown, or a value is out of range.
+        UserError: a network or the data cannot be opened, an augmentation is unknown, or a value is out of range.
 
-    Source: as :func:`scores`.
+    Source: as :func:`pretrain.fidelity_scores.scores`.
     """
-    names = _names(options)
-    run = open_run(options.checkpoint, options.root, options.device)
-    totals: dict[str, list[Tensor]] = {}
-    examples: list[list[Tensor]] = []
-    clean = [
-        observe_clean(run.model, run.normalize(images), labels)
-        for images, _, _, labels in run.batches(options.images, options.batch_size, None, options.seed)
-    ]
-    for name in names:
-        for selective in (False, True):
-            title = f"keep {name}" if selective else name
-            generator = torch.Generator().manual_seed(options.seed)
-            batches = run.batches(options.images, options.batch_size, _policy(name, options), options.seed)
-            for batch, reference in zip(batches, clean, strict=True):
-                operation = _operation(name, selective, options)
-                pair = compare(run.model, run.normalize, batch, reference, operation, generator)
-                totals.setdefault(title, []).append(scores(pair, options.tolerance).cpu())
-                if len(totals[title]) == 1:
-                    examples.append([pair.clean_BCHW.cpu(), pair.map_BHW.cpu(), pair.result_BCHW.cpu()])
+    groups = {name: rows_of(name, options) for name in _names(options)}
+    device = build_accelerator(TrainingConfig(device=options.device)).device
+    data = open_photographs(options)
+    picker = _network(options, options.network, options.arch, "network", data, device)
+    judge = picker
+    if options.judge:
+        judge = _network(options, options.judge, options.judge_arch, "judge", data, device)
+    values: dict[str, list[Tensor]] = {}
+    examples: dict[str, list[Tensor]] = {}
+    policies: list[Policy | None] = [None] if set(groups) & set(CUTS) else []
+    policies += [POLICIES[name](options) for name in groups if name in POLICIES]
+    for policy in policies:
+        rows = [row for name, rows in groups.items() if _policy(name, options) == policy for row in rows]
+        generators = {row.title: torch.Generator().manual_seed(options.seed) for row in rows}
+        batches = data.batches(options, picker.opened.crop(), policy, device)
+        count = -(-len(data.indices(options.images)) // options.batch_size)
+        for views in tracked(batches, policy.name if policy else ", ".join(CUTS), total=count):
+            for title, scored, example in _measure_batch(views, rows, generators, picker, judge, options):
+                values.setdefault(title, []).append(scored.cpu())
+                examples.setdefault(title, example)
+    per_image = {title: torch.cat(parts).double().numpy() for title, parts in values.items()}
+    ordered = [row for rows in groups.values() for row in rows]
     if options.picture:
-        fidelity_sheet(list(totals), examples, Path(options.picture))
-    means = {title: (100 * torch.cat(parts).nanmean(0)).tolist() for title, parts in totals.items()}
-    return {title: dict(zip(COLUMNS, values, strict=True)) for title, values in means.items()}
+        shown = [
+            row.title
+            for row in ordered
+            if row.title.removesuffix(", area-matched") in (row.plain, f"keep {row.plain}")
+        ]
+        fidelity_sheet(shown, [examples[title] for title in shown], Path(options.picture))
+    return {
+        "network": picker.opened.name,
+        "judge": judge.opened.name,
+        "labels": "the data's" if judge.knows_labels else "the judge's predictions for the clean images",
+        "images": len(data.indices(options.images)),
+        "images_with_objects": int(np.isfinite(next(iter(per_image.values()))[:, 2]).sum()),
+        "draws": options.draws,
+        "rows": summarise(
+            {row.title: per_image[row.title] for row in ordered}, {r.title: r.plain for r in ordered}
+        ),
+    }
 
 
-def observe_clean(model: nn.Module, images_BCHW: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the saliency map_BHW of the labels' logits and the probabilities_BK for clean images."""
-    with borrowed(model) as network:
-        map_BHW = input_gradient(network, images_BCHW, labels_B)
-        with torch.no_grad():
-            return map_BHW, network(images_BCHW).float().softmax(1)
+def _measure_batch(
+    views: Views,
+    rows: list[Row],
+    generators: dict[str, torch.Generator],
+    picker: Network,
+    judge: Network,
+    options: FidelityOptions,
+) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
+    """Yield each row's title, its scores averaged over the draws, and its picture of one batch."""
+    clean_BCHW = views.clean_BCHW
+    judged = judge.judge(clean_BCHW, views.labels_B)
+    images_BCHW, labels_B = picker.normalize(clean_BCHW), picker.labels(clean_BCHW, views.labels_B)
+    keep = build_keep(next(row.config for row in rows if row.config and row.config.selective))
+    with as_user_error():
+        map_BHW = keep.map_of(picker.opened.model, images_BCHW, labels_B)
+    for row in rows:
+        total: Tensor | float = 0.0
+        for _ in range(options.draws):
+            result_BCHW, changed_BHW = _apply(
+                row, views, picker, images_BCHW, map_BHW, generators[row.title], options
+            )
+            after_BK = judge.probabilities(result_BCHW)
+            mask_BHW = views.mask_BHW & views.has_mask_B[:, None, None]
+            total = total + scores(
+                BeforeAfter(changed_BHW, judged.map_BHW, mask_BHW, judged.labels_B, judged.before_BK, after_BK)
+            )
+        yield row.title, total / options.draws, [clean_BCHW.cpu(), map_BHW.cpu(), result_BCHW.cpu()]
 
 
-def compare(
-    model: nn.Module,
-    normalize: Any,
-    batch: Any,
-    reference: tuple[Tensor, Tensor],
-    operation: Any,
+def _apply(
+    row: Row,
+    views: Views,
+    picker: Network,
+    images_BCHW: Tensor,
+    map_BHW: Tensor,
     generator: torch.Generator,
-) -> BeforeAfter:
-    """Apply one operation to one batch and run the network on the result.
+    options: FidelityOptions,
+) -> tuple[Tensor, Tensor]:
+    """Return the augmented images, uint8, and the pixels that were cut or changed, bool."""
+    if row.config is None:
+        return views.augmented_BCHW, _differs(views.augmented_BCHW, views.clean_BCHW, options.tolerance)
+    operation = _with_map(build_keep(replace(row.config, prob=1.0)), row.config, map_BHW)
+    pastes = row.config.op == "paste"
+    view_BCHW = picker.normalize(views.augmented_BCHW) if pastes else None
+    kept = operation(picker.opened.model, images_BCHW, None, view_BCHW, generator=generator)
+    result_BCHW = picker.normalize.undo(kept.images_BCHW)
+    if pastes:
+        return result_BCHW, _differs(result_BCHW, views.clean_BCHW, options.tolerance)
+    return result_BCHW, box_mask(kept.boxes_B4, *images_BCHW.shape[-2:])
 
-    Args:
-        model: trained network.
-        normalize: uint8 -> normalised floats.
-        batch: (clean_BCHW, augmented_BCHW or None, mask_BHW or None, labels_B).
-        reference: output of :func:`observe_clean` for the same images.
-        operation: keepcore operation; None takes the augmented view as the result.
-        generator: generator of the draws.
-    """
-    map_BHW, before_BK = reference
-    clean_BCHW, augmented_BCHW, mask_BHW, labels_B = batch
-    images_BCHW = normalize(clean_BCHW)
-    view_BCHW = None if augmented_BCHW is None else normalize(augmented_BCHW)
-    result_BCHW = view_BCHW
-    if operation is not None:
-        result_BCHW = operation(model, images_BCHW, labels_B, view_BCHW, generator=generator).images_BCHW
-    assert result_BCHW is not None
-    with torch.no_grad(), borrowed(model) as network:
-        after_BK = network(result_BCHW).float().softmax(1)
-    undone = normalize.undo(result_BCHW)
-    return BeforeAfter(clean_BCHW, undone, map_BHW, mask_BHW, labels_B, before_BK, after_BK)
+
+def _with_map(operation: KeepAugment, config: KeepConfig, map_BHW: Tensor) -> KeepAugment:
+    """Let an operation use a map that was computed once, unless its control has a map of its own."""
+    if config.control in MAPS:
+        return operation
+
+    def computed(*_: object) -> Tensor:
+        return map_BHW
+
+    return replace(operation, saliency=mean_map(computed) if config.control == "mean_map" else computed)
+
+
+def _differs(one_BCHW: Tensor, other_BCHW: Tensor, tolerance: float) -> Tensor:
+    return (one_BCHW.int() - other_BCHW.int()).abs().amax(1) > tolerance
+
+
+def _network(
+    options: FidelityOptions, source: str, arch: str, field: str, data: Photographs, device: torch.device
+) -> Network:
+    opened = open_network(
+        source, arch=arch, pretrained=options.pretrained and not Path(source).exists(), field=field
+    )
+    opened = replace(opened, model=opened.model.to(device))
+    return Network(opened, Normalize(opened.mean, opened.std), data.known_to(opened))
+
+
+def _policy(name: str, options: FidelityOptions) -> Policy | None:
+    return POLICIES[name](options) if name in POLICIES else None
 
 
 def _names(options: FidelityOptions) -> list[str]:
-    choices = ("cutout", "erasing", "cutmix", "randaugment", "autoaugment")
-    names = [name.strip() for name in options.augmentations.split(",") if name.strip()]
-    unknown = [name for name in names if name not in choices]
+    names = list(dict.fromkeys(name.strip() for name in options.augmentations.split(",") if name.strip()))
+    unknown = [name for name in names if name not in (*CUTS, *POLICIES)]
     if unknown or not names:
-        raise UserError(f"augmentations must be among {', '.join(choices)}, got {options.augmentations!r}")
+        raise UserError(
+            f"augmentations must be among {', '.join((*CUTS, *POLICIES))}, got {options.augmentations!r}"
+        )
     if not 0 < options.length <= 1:
         raise UserError(f"length must be in (0, 1], a fraction of the image side, got {options.length}")
     return names
 
 
-def _policy(name: str, options: FidelityOptions) -> Any:
-    """Return the policy of an image-level augmentation, or None for other augmentations."""
-    policies = {
-        "randaugment": Policy(name="randaugment", num_ops=2, magnitude=options.magnitude),
-        "autoaugment": Policy(name="autoaugment_imagenet"),
-    }
-    return policies.get(name)
-
-
-def _operation(name: str, selective: bool, options: FidelityOptions) -> Any:
-    """Build the operation that cuts or pastes; return None for a plain policy."""
-    shared = {"selective": selective, "quantile": options.quantile, "scale": options.scale}
-    if name in ("randaugment", "autoaugment"):
-        return build_keep(KeepConfig(op="paste", length=options.length, **shared)) if selective else None
-    return build_keep(KeepConfig(op=name, length=options.length, prob=1.0, **shared))
-
-
-def print_numbers(numbers: dict[str, dict[str, float]]) -> None:
-    """Print one line per augmentation."""
-    table = Table(title="share in percent; confidence drop in points")
-    table.add_column("augmentation")
+def print_numbers(result: dict[str, Any]) -> None:
+    """Print one line per row."""
+    table = Table(title=f"{result['images']} images; regions by {result['network']}, judged by {result['judge']}")
+    table.caption = (
+        f"percent and points, but object per area; [95 % interval over images]; labels are {result['labels']}"
+    )
+    table.add_column("augmentation", no_wrap=True)
     for column in COLUMNS:
-        table.add_column(column.replace("_", " "), justify="right")
-    for title, row in numbers.items():
-        table.add_row(title, *("-" if value != value else f"{value:.1f}" for value in row.values()))
-    console = Console()
-    Console(width=max(console.width, 100)).print(table)
+        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
+    for title, row in result["rows"].items():
+        table.add_row(title, *(_cell(row[name], 2 if name == "object_per_area" else 1) for name in COLUMNS))
+    natural = Console(width=1000).measure(table).maximum
+    Console(width=max(Console().width, natural)).print(table)
+
+
+def _cell(value: dict[str, Any], digits: int) -> str:
+    if value["mean"] is None:
+        return "-"
+    return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
 
 def report_fidelity(options: FidelityOptions) -> None:
@@ -189,10 +285,10 @@ def report_fidelity(options: FidelityOptions) -> None:
     check_ranges(
         options, images=(1, None), batch_size=(1, None), seed=(0, None), magnitude=(0, 30), quantile=(0, 1)
     )
-    check_ranges(options, scale=(0.01, 4), tolerance=(0, 255))
+    check_ranges(options, scale=(0.01, 4), tolerance=(0, 255), draws=(1, None))
     check_targets(options.json_file, options.picture)
     if options.picture:
         check_picture_name(options.picture)
-    numbers = measure(options)
-    print_numbers(numbers)
-    write_json(numbers, options.json_file)
+    result = measure(options)
+    print_numbers(result)
+    write_json(result, options.json_file)

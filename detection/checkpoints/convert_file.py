@@ -16,7 +16,8 @@ from detection.checkpoints.write import check_suffix, config_keys, train_command
 from detection.detectors.verify import TOLERANCE, is_installed, verify
 from engine.errors import UserError
 from engine.run_folder import provenance
-from networks.weights import Loaded, check_normalisation, find, load
+from networks.metadata import check_normalisation
+from networks.weights import Loaded, find, load
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,11 @@ from typing import Any
 
 from PIL import Image
 
-from detection.coco.folder import (
-    COCO_CATEGORIES,
-    annotation_file,
-    image_folder,
-    names_by_id,
-    read_annotations,
-    seen_size,
-)
+from detection.coco.folder import COCO_CATEGORIES, names_by_id, seen_size
 from detection.data import CheckOptions
 from engine.errors import UserError
 from engine.progress import tracked
+from imagesets.coco import annotation_file, image_folder, read_annotations
 from imagesets.data_report import DataReport
 
 # split -> number of images, of annotations, and of images with annotations

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from detection.coco.check import problems_of
 from detection.coco.data_yaml import read_parts
-from detection.coco.folder import names_by_id, read_annotations
+from detection.coco.folder import names_by_id
 from detection.coco.yolo import OnBadBox, common_folder, read_labels
 from engine.errors import UserError
 from engine.files import read_json, write_json
+from imagesets.coco import read_annotations
 from networks.weights import digest
 
 PARTS = ("train", "val")

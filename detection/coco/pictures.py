@@ -10,11 +10,11 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 from torchvision.utils import draw_bounding_boxes
 
-from detection.coco.folder import annotation_file, image_folder, read_annotations
 from detection.coco.rescore import check_ids, read_predictions
 from detection.pictures import PicturesOptions
 from engine.errors import UserError, check_ranges
 from engine.files import check_targets
+from imagesets.coco import annotation_file, image_folder, read_annotations
 from imagesets.contact_sheet import check_picture_name, save_picture, sheet
 from imagesets.readers import read_rgb
 

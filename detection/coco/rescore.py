@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from detection.coco.folder import check_box, read_annotations
 from detection.rescore import RescoreOptions
 from engine.errors import UserError
 from engine.files import check_targets, read_json, write_json
+from imagesets.coco import check_box, read_annotations
 
 RESULTS = Path("inference") / "coco_instances_results.json"
 STATS = ("AP", "AP50", "AP75", "APs", "APm", "APl")

@@ -4,9 +4,10 @@ import random
 import re
 from pathlib import Path
 
-from detection.coco.folder import annotation_file, image_folder, place, read_annotations, write_annotations
+from detection.coco.folder import place, write_annotations
 from detection.data import SubsetOptions
 from engine.errors import UserError
+from imagesets.coco import annotation_file, image_folder, read_annotations
 
 
 def run(options: SubsetOptions) -> None:

@@ -7,18 +7,11 @@ from typing import Any, Literal, NamedTuple
 from PIL import Image
 
 from detection.coco.data_yaml import list_images, read_names, read_parts
-from detection.coco.folder import (
-    COCO_CATEGORIES,
-    COCO_NAMES,
-    annotation_file,
-    image_folder,
-    place,
-    seen_size,
-    write_annotations,
-)
+from detection.coco.folder import COCO_CATEGORIES, COCO_NAMES, place, seen_size, write_annotations
 from detection.data import YoloOptions
 from engine.errors import UserError, check_choices
 from engine.progress import tracked
+from imagesets.coco import annotation_file, image_folder
 
 COCO = "coco"  # --names coco
 SPLITS = {"train": "train2017", "val": "val2017"}

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from detection.coco.folder import COCO_CATEGORIES, annotation_file, names_by_id, read_annotations
+from detection.coco.folder import COCO_CATEGORIES, names_by_id
 from detection.coco.own import OwnData, from_coco, from_yolo
 from detection.options import get_option
 from detection.run import RunOptions
 from detection.table11.launch import train_net
 from detection.table11.rows import BATCH
 from engine.errors import UserError, check_ranges
+from imagesets.coco import annotation_file, read_annotations
 
 REGISTERED = Path(__file__).with_name("registered_train_net.py")
 

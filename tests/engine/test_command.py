@@ -1,6 +1,7 @@
 """Command lines: fields, recipes, flags, mistakes, and commands that answer --help at once."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -212,6 +213,23 @@ DOORS = sorted(
 
 def python(*words):
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "1000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"), ({"GOMP_SPINCOUNT": "7"}, "7 None")],
+)
+def test_idle_threads_of_a_command_spin_briefly_unless_the_user_chose(given, expected):
+    names = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
+    program = (
+        "import os, sys; from engine.command import Command; from pretrain.config import Config; "
+        "before = 'torch' in sys.modules; Command(Config, 'builtins:id', 'x', '').run(Config()); "
+        f"print(before, *map(os.environ.get, {names}))"
+    )
+    words = [sys.executable, "-c", program]
+    run = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == f"False {expected}"
 
 
 def test_all_commands_are_known():

@@ -12,7 +12,6 @@ from keepcore.config import KeepConfig
 from networks.weights import load
 from pretrain import evaluate, export, fidelity, pictures, train
 from pretrain.config import Baseline, Config, Policy
-from pretrain.measure_fidelity import BeforeAfter, scores
 from pretrain.trainer import augmentation_name
 
 
@@ -23,60 +22,6 @@ def run(demo, tmp_path_factory):
     argv += ["--device", "cpu", "--model.name", "resnet18", "--epochs", "1", "--max_steps", "3"]
     assert train.main([*argv, "--data.image_size", "32", "--data.crop", "resized", "--output", str(folder)]) == 0
     return folder
-
-
-def test_scores_against_a_loop():
-    clean = torch.randint(256, (3, 3, 4, 5), dtype=torch.uint8)
-    result = clean.clone()
-    result[0, 1, :2] = 255 - result[0, 1, :2]
-    result[1] = (result[1].int() + 5).clamp(max=255).to(torch.uint8)
-    saliency, mask = torch.rand(3, 4, 5), torch.rand(3, 4, 5) > 0.5
-    before = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
-    after = torch.tensor([[0.2, 0.8], [0.5, 0.5], [0.3, 0.7]])
-    labels = torch.tensor([0, 0, 0])
-    got = scores(BeforeAfter(clean, result, saliency, mask, labels, before, after), tolerance=32)
-    for i in range(3):
-        changed = [
-            (y, x)
-            for y in range(4)
-            for x in range(5)
-            if max(abs(int(clean[i, c, y, x]) - int(result[i, c, y, x])) for c in range(3)) > 32
-        ]
-        assert got[i, 0].item() == pytest.approx(len(changed) / 20)
-        lost = sum(saliency[i, y, x].item() for y, x in changed) / saliency[i].sum().item()
-        assert got[i, 1].item() == pytest.approx(lost, abs=1e-6)
-        thing = sum(mask[i, y, x].item() for y, x in changed) / mask[i].sum().item()
-        assert got[i, 2].item() == pytest.approx(thing, abs=1e-6)
-    assert got[:, 3].tolist() == pytest.approx([0.7, 0.1, 0.0], abs=1e-6)
-    assert got[:, 4].tolist() == [1.0, 0.0, 0.0]
-    assert scores(BeforeAfter(clean, result, saliency, None, labels, before, after), 32)[:, 2].isnan().all()
-
-
-@pytest.mark.slow
-def test_fidelity_command(run, tmp_path, capsys):
-    argv = [
-        str(run),
-        "--images",
-        "20",
-        "--batch_size",
-        "10",
-        "--device",
-        "cpu",
-        "--json_file",
-        str(tmp_path / "f.json"),
-    ]
-    argv += ["--augmentations", "cutout,randaugment", "--picture", str(tmp_path / "f.png")]
-    assert fidelity.main(argv) == 0
-    numbers = json.loads((tmp_path / "f.json").read_text())
-    assert list(numbers) == ["cutout", "keep cutout", "randaugment", "keep randaugment"]
-    for plain in ("cutout", "randaugment"):
-        assert numbers[f"keep {plain}"]["saliency_lost"] < numbers[plain]["saliency_lost"]
-        assert 0 < numbers[plain]["object_lost"] < 100
-    assert (tmp_path / "f.png").stat().st_size > 1000
-    assert "keep randaugment" in capsys.readouterr().out
-    for wrong, message in ((["--augmentations", "cut"], "must be among"), (["--length", "2"], "length must be")):
-        assert fidelity.main([str(run), *wrong]) == 2
-        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -9,10 +9,11 @@ from PIL import Image
 from detection import data as command
 from detection.coco.check import PUBLISHED, inspect
 from detection.coco.data_yaml import list_images, read_names
-from detection.coco.folder import COCO_CATEGORIES, COCO_NAMES, annotation_file, image_folder
+from detection.coco.folder import COCO_CATEGORIES, COCO_NAMES
 from detection.coco.subset import subset
 from detection.coco.yolo import yolo_to_coco
 from engine.errors import UserError
+from imagesets.coco import annotation_file, image_folder
 
 
 def test_cocos_categories():

@@ -14,11 +14,11 @@ from PIL import Image
 from detection import data as command_data
 from detection import run as chain
 from detection.coco.data_yaml import read_parts
-from detection.coco.folder import annotation_file, image_folder
 from detection.coco.own import from_coco, from_yolo
 from detection.coco.yolo import image_ids
 from detection.table11.data import REGISTERED
 from engine.errors import UserError
+from imagesets.coco import annotation_file, image_folder
 from tests.detection.conftest import command
 
 NAMES = ["nut", "bolt"]
