@@ -4,8 +4,8 @@
     python benchmarks/busy_machine.py --out RESULT.json
 
 The command is ``pretrain.train --config demo_keepcutmix``, as many steps as --steps; its time is that of the steps
-as the run records them, without starting Python. "long spin" is what torch does by itself on Linux, "short spin" is
-the default of every command here, "no spin" is OMP_WAIT_POLICY=PASSIVE, "one thread" is OMP_NUM_THREADS=1. All take
+as the run records them, without starting Python. "long spin" is what torch does by itself on Linux, "short spin"
+the default of every command here, "no spin" OMP_WAIT_POLICY=PASSIVE, "one thread" OMP_NUM_THREADS=1. All take
 turns, alone and beside a process that keeps one core busy. Ratios are to "long spin", alone.
 """
 
@@ -60,14 +60,15 @@ def seconds_of(steps: int, environment: dict[str, str]) -> float:
 def main() -> int:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--busy", type=int, default=1, help="number of busy processes")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     seconds: dict[tuple[str, str], list[float]] = {}
-    for _ in range(arguments.rounds):
-        for name, environment in WAITING.items():
+    for number in range(arguments.rounds):
+        order = list(WAITING.items())
+        for name, environment in order if number % 2 else order[::-1]:
             for beside, count in (("alone", 0), ("busy", arguments.busy)):
                 with busy_processes(count):
                     seconds.setdefault((name, beside), []).append(seconds_of(arguments.steps, environment))

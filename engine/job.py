@@ -60,6 +60,7 @@ class Job:
         export: training module -> the network to save under ``state_dict``.
         meta: plain values saved with the weights: arch, classes, normalisation.
         progress: updated before every step.
+        tensors: further tensors of the run's state, changed in place by the step; saved and restored with it.
     """
 
     loader: Loader
@@ -69,3 +70,4 @@ class Job:
     export: Callable[[nn.Module], nn.Module]
     meta: dict[str, Any]
     progress: Progress = field(default_factory=Progress)
+    tensors: dict[str, Tensor] = field(default_factory=dict)

@@ -38,7 +38,7 @@ class Trainer:
     def __init__(self, engine: Engine, job: Job, config: TrainingConfig, folder: RunFolder) -> None:
         self.engine, self.job, self.config, self.folder = engine, job, config, folder
         self.means, self.throughput = Means(), Throughput()
-        self.position = load_state(engine, folder, self.means) if folder.resumes else TrainPosition()
+        self.position = load_state(engine, job, folder, self.means) if folder.resumes else TrainPosition()
         self.planned = len(job.loader) * config.epochs
         self.total = min(self.planned, config.max_steps) if config.max_steps else self.planned
         if self.position.steps > self.total:

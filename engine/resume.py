@@ -75,12 +75,13 @@ def save_state(
         "optimizers": [optimizer.state_dict() for optimizer in engine.optimizers],
         "scaler": None if engine.accelerator.scaler is None else engine.accelerator.scaler.state_dict(),
         "ranks": ranks,
+        "tensors": job.tensors,
         "position": vars(position),
     }
     checkpoint.save({**weights, "resume": resume}, folder.last)
 
 
-def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition:
+def load_state(engine: Engine, job: Job, folder: RunFolder, means: Means) -> TrainPosition:
     """Restore everything that :func:`save_state` saved.
 
     Raises:
@@ -104,6 +105,7 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition
         raise UserError(f"{folder.last} was written with a different optimizer: {one_line(error)}") from error
     if engine.accelerator.scaler is not None and saved["scaler"] is not None:
         engine.accelerator.scaler.load_state_dict(saved["scaler"])
+    _restore_tensors(job, saved.get("tensors", {}), folder)
     rank = engine.accelerator.process_index
     if rank < len(saved["ranks"]):  # with more processes than before, the new ones keep their own seeds
         restore_random_state(saved["ranks"][rank], engine.generators)
@@ -111,6 +113,17 @@ def load_state(engine: Engine, folder: RunFolder, means: Means) -> TrainPosition
     position = TrainPosition(**saved["position"])
     folder.keep_until(position.epoch)
     return position
+
+
+def _restore_tensors(job: Job, saved: dict[str, torch.Tensor], folder: RunFolder) -> None:
+    """Copy the further tensors of the run's state."""
+    shapes = [{name: tuple(value.shape) for name, value in tensors.items()} for tensors in (saved, job.tensors)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"{folder.last} holds the further state {shapes[0]} instead of {shapes[1]}: resume as it began"
+        )
+    for name, tensor in job.tensors.items():
+        tensor.copy_(saved[name])
 
 
 def _gather(engine: Engine, state: dict[str, Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """Training images kept on the device as uint8, with random crops and flips of whole batches."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class ResidentLoader:
         size: (height, width) of the crops, pixels.
         batches: number of batches per epoch.
         draw: (epoch, skip) -> the crops of the epoch's batches after the skipped ones, on the CPU or the device.
+        extras: crops -> further values of the batch, which then is (views, labels_B, extras).
 
     Source: the GPU loader of cifar10-airbench, for the idea.
     """
@@ -40,9 +41,10 @@ class ResidentLoader:
         size: tuple[int, int],
         batches: int,
         draw: Callable[[int, int], Iterator[CropDraws]],
+        extras: Callable[[CropDraws], dict[str, Tensor]] | None = None,
     ) -> None:
         self.padded_NCHW, self.labels_N, self.size = padded_NCHW, labels_N, size
-        self.batches, self.draw, self.epoch, self.skip = batches, draw, 0, 0
+        self.batches, self.draw, self.extras, self.epoch, self.skip = batches, draw, extras, 0, 0
 
     def set_epoch(self, epoch: int, skip: int = 0) -> None:
         """Choose the epoch of the next pass and how many of its first batches to skip."""
@@ -51,7 +53,7 @@ class ResidentLoader:
     def __len__(self) -> int:
         return self.batches
 
-    def __iter__(self) -> Iterator[tuple[list[Tensor], Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         device = self.labels_N.device
         for draws in self.draw(self.epoch, self.skip):
             index_B = draws.index_B.to(device, non_blocking=True)
@@ -65,4 +67,5 @@ class ResidentLoader:
                 )
                 for offsets_B2, flips_B in draws.views
             ]
-            yield views, self.labels_N[index_B]
+            labels_B = self.labels_N[index_B]
+            yield (views, labels_B) if self.extras is None else (views, labels_B, self.extras(draws))

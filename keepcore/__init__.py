@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from keepcore.borrow import borrowed
     from keepcore.build import build_keep
+    from keepcore.cached import MapCache
     from keepcore.config import KeepConfig
     from keepcore.early_head import EarlyHead, early_logits, without_early_head
-    from keepcore.keep import KeepAugment, Kept
+    from keepcore.features import feature_gradient
+    from keepcore.keep import KeepAugment
+    from keepcore.kept import Kept
     from keepcore.operations import KeepCutMix, KeepCutout, KeepPaste, KeepRandomErasing
     from keepcore.regions import anywhere
     from keepcore.saliency import at_scale, input_gradient
@@ -34,13 +37,15 @@ _HOME = {
     "KeepCutout": "operations",
     "KeepPaste": "operations",
     "KeepRandomErasing": "operations",
-    "Kept": "keep",
+    "Kept": "kept",
+    "MapCache": "cached",
     "TwoViews": "views",
     "anywhere": "regions",
     "at_scale": "saliency",
     "borrowed": "borrow",
     "build_keep": "build",
     "early_logits": "early_head",
+    "feature_gradient": "features",
     "input_gradient": "saliency",
     "without_early_head": "early_head",
 }
@@ -53,12 +58,14 @@ __all__ = [
     "KeepPaste",
     "KeepRandomErasing",
     "Kept",
+    "MapCache",
     "TwoViews",
     "anywhere",
     "at_scale",
     "borrowed",
     "build_keep",
     "early_logits",
+    "feature_gradient",
     "input_gradient",
     "without_early_head",
 ]

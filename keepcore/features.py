@@ -16,12 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from keepcore.compiled import CompiledLogits
 from keepcore.early_head import EarlyHead
 from keepcore.precision import in_callers_autocast, without_autocast
 from keepcore.saliency import LogitsFn, ScoreFn, check_images, label_logit, logits_of
 
 LARGEST_STRIDE, SMALLEST_SIDE = 16, 7  # of the default stage: stride at most 16, at least 7 positions per side
 _CHOSEN: WeakKeyDictionary[nn.Module, dict[tuple[int, int], str]] = WeakKeyDictionary()
+_OUTPUTS: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], tuple[torch.dtype, tuple[int, ...]]]] = (
+    WeakKeyDictionary()
+)
 
 
 class Stage(NamedTuple):
@@ -74,25 +78,53 @@ def feature_gradient(
     Differs from the paper: it takes the gradient with respect to the image.
     """
     check_images(images_BCHW)
-    network, early = _network(logits_fn)
+    network, early, compiled = _network(logits_fn)
     height, width = images_BCHW.shape[-2:]
     with torch.inference_mode(False), torch.no_grad():
         images = images_BCHW.clone() if images_BCHW.is_inference() else images_BCHW.detach()
-        name = stage or early or _stage_for(network, in_callers_autocast(logits_fn, images), images[:1])
-        with _leaf_at(network, name) as leaves:
-            logits_BK = logits_of(in_callers_autocast(logits_fn, images)(images), len(images))
-            if not leaves:
-                raise ValueError(f"the forward pass never reached the stage {name!r}")
-            if not logits_BK.requires_grad:
-                raise ValueError(f"no gradient reaches the stage {name!r}: the network computes without gradients")
-            with torch.enable_grad(), without_autocast(images):
-                (gradient,) = torch.autograd.grad(score(logits_BK, target_B).sum(), leaves[-1], allow_unused=True)
+        called = in_callers_autocast(logits_fn, images)
+        name = stage or early or _stage_for(network, called, images[:1])
+        if compiled is None:
+            output, leaf, activation = _run(called, network, name, images)
+        else:
+            output, leaf, activation = _run_compiled(called, compiled, name, images)
+        logits_BK = logits_of(output, len(images))
+        if not logits_BK.requires_grad:
+            raise ValueError(f"no gradient reaches the stage {name!r}: the network computes without gradients")
+        with torch.enable_grad(), without_autocast(images):
+            (gradient,) = torch.autograd.grad(score(logits_BK, target_B).sum(), leaf, allow_unused=True)
         if gradient is None:
             raise ValueError(f"the score does not depend on the stage {name!r}: name another one")
         with without_autocast(images):
-            product = (gradient.float() * leaves[-1].detach().float()).abs()
+            product = (gradient.float() * activation.detach().float()).abs()
             map_BYX = _positions(product, network, (height, width))
             return F.interpolate(map_BYX[:, None], (height, width), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _run(called: LogitsFn, network: nn.Module, name: str, images: Tensor) -> tuple[object, Tensor, Tensor]:
+    """Return the network's output, the leaf at the stage, and the stage's output, which is the same tensor."""
+    with _leaf_at(network, name) as leaves:
+        output = called(images)
+    if not leaves:
+        raise ValueError(f"the forward pass never reached the stage {name!r}")
+    return output, leaves[-1], leaves[-1]
+
+
+def _run_compiled(
+    called: LogitsFn, compiled: CompiledLogits, name: str, images: Tensor
+) -> tuple[object, Tensor, Tensor]:
+    """Return the compiled network's output, the zeros added at the stage as the leaf, and the stage's output."""
+    key = (name, *images.shape[1:], torch.is_autocast_enabled(images.device.type))
+    outputs_of = _OUTPUTS.setdefault(compiled.network, {})
+    if key not in outputs_of:
+        with compiled.eager():
+            like = _run(called, compiled.network, name, images[:2])[1]
+        outputs_of[key] = like.dtype, tuple(like.shape[1:])
+    dtype, shape = outputs_of[key]
+    added = torch.zeros((len(images), *shape), dtype=dtype, device=images.device).requires_grad_()
+    with compiled.adding(added, name) as outputs, torch.enable_grad():
+        output = called(images)
+    return output, added, outputs[-1]
 
 
 def default_stage(stages: Sequence[Stage], height: int, width: int) -> str:
@@ -198,20 +230,22 @@ def _leaf_at(network: nn.Module, name: str) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _network(logits_fn: LogitsFn) -> tuple[nn.Module, str]:
-    """Return the module behind a function, and the stage of its early head if the function is one."""
+def _network(logits_fn: LogitsFn) -> tuple[nn.Module, str, CompiledLogits | None]:
+    """Return the module behind a function, the stage of its early head if it is one, and its compiled form."""
     function: Any = logits_fn
     while not isinstance(function, nn.Module):
+        if isinstance(function, CompiledLogits):
+            return function.network, "", function
         owner = getattr(function, "__self__", None)
         if isinstance(owner, EarlyHead):
-            return owner.model, owner.after
+            return owner.model, owner.after, None
         function = owner if isinstance(owner, nn.Module) else _inner(function)
         if function is None:
             raise ValueError(
-                "the feature gradient needs a module, or a method of one, as logits_fn: a compiled head or any "
-                "other function hides the stages"
+                "the feature gradient needs a module, or a method of one, as logits_fn: any other function hides "
+                "the stages"
             )
-    return (function.model, "") if isinstance(function, EarlyHead) else (function, "")
+    return (function.model if isinstance(function, EarlyHead) else function), "", None
 
 
 def _inner(function: Any) -> Callable[..., Any] | None:

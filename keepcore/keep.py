@@ -7,10 +7,9 @@ Shape legend: B images, P images selected for augmentation, 4 box edges.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keepcore.borrow import borrowed
@@ -19,49 +18,13 @@ from keepcore.compose import Composer, FillFn, Layers, constant
 from keepcore.controls import CONTROLS
 from keepcore.draws import BatchShard, Draws, shard
 from keepcore.early_head import HeadFn, full_logits
+from keepcore.kept import Kept, unchanged
 from keepcore.regions import Selector
 from keepcore.saliency import LogitsFn, SaliencyFn, input_gradient, warn_if_sparse
 from keepcore.scores import candidates
 from keepcore.selection import MATCHES, Selection, select_boxes, select_without_map, share_inside
 from keepcore.sizes import SizeFn
 from keepcore.traits import has_trait
-
-
-class Kept(NamedTuple):
-    """The result for a whole batch.
-
-    Attributes:
-        images_BCHW: the augmented images.
-        boxes_B4: int64 ``(y0, x0, y1, x1)``; empty for images that were left unchanged.
-        lam_B: float32 weight of the image's own label; 1 unless images were mixed.
-        partner_B: int64 index of the image mixed in (its own index if none was); None unless the
-            composer needs a partner.
-        share_B: float32 share of the image's saliency inside its box; NaN if no saliency was computed.
-        flat_B: bool, the map was constant or not finite, so the box was drawn uniformly.
-    """
-
-    images_BCHW: Tensor
-    boxes_B4: Tensor
-    lam_B: Tensor
-    partner_B: Tensor | None
-    share_B: Tensor
-    flat_B: Tensor
-
-    def target(self, labels_B: Tensor, num_classes: int) -> Tensor:
-        """Return the target of the loss: the labels, or soft labels if images were mixed.
-
-        Args:
-            labels_B: int64 labels in [0, num_classes), or float weights target_BK.
-            num_classes: K.
-
-        Returns:
-            ``labels_B`` itself, or float target_BK with rows summing to 1, if those of the labels do
-            (``F.cross_entropy`` takes both).
-        """
-        if self.partner_B is None:
-            return labels_B
-        own_BK = labels_B if labels_B.is_floating_point() else F.one_hot(labels_B, num_classes).float()
-        return own_BK * self.lam_B[:, None] + own_BK[self.partner_B] * (1.0 - self.lam_B[:, None])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +92,7 @@ class KeepAugment:
         labels_B: Tensor | None = None,
         augmented_BCHW: Tensor | None = None,
         *,
+        map_BHW: Tensor | None = None,
         generator: torch.Generator | None = None,
         share: BatchShard = BatchShard(),  # noqa: B008 - immutable
     ) -> Kept:
@@ -141,6 +105,8 @@ class KeepAugment:
             labels_B: int64 labels or float weights target_BK, for scores that need them.
             augmented_BCHW: another view of the same pixels, e.g. from :class:`keepcore.TwoViews`. Paste puts
                 the important region back on it; cut and CutMix change it instead of the clean image.
+            map_BHW: saliency maps computed elsewhere, float32, e.g. kept by a :class:`keepcore.MapCache`; None
+                computes them with ``saliency``.
             generator: source of randomness; one on the CPU avoids waiting for the device. None uses
                 torch's global one.
             share: part of the batch that this process holds; all processes have generators in the same state.
@@ -166,7 +132,7 @@ class KeepAugment:
         total = len(images_BCHW) * share.processes
         draws = self.draw(total, *images_BCHW.shape[-2:], generator=generator)
         mine = draws if share.processes == 1 else shard(draws, *share, total)
-        return self.apply(model, images_BCHW, labels_B, augmented_BCHW, mine)
+        return self.apply(model, images_BCHW, labels_B, augmented_BCHW, mine, map_BHW)
 
     def draw(self, batch: int, height: int, width: int, *, generator: torch.Generator | None) -> Draws:
         """Draw all random numbers of one step; how many are drawn depends on the arguments alone."""
@@ -194,19 +160,21 @@ class KeepAugment:
         labels_B: Tensor | None,
         augmented_BCHW: Tensor | None,
         draws: Draws,
+        map_BHW: Tensor | None = None,
     ) -> Kept:
         """Apply draws deterministically; the arguments are those of ``__call__``."""
         base_BCHW = _base(images_BCHW, augmented_BCHW)
         batch, device = len(images_BCHW), images_BCHW.device
         if len(draws.picked_P) == 0:
-            return _unchanged(base_BCHW, draws)
+            return unchanged(base_BCHW, draws)
         everything = len(draws.picked_P) == batch
         picked_P = draws.picked_P.to(device, non_blocking=True)
         clean_PCHW = images_BCHW if everything else images_BCHW[picked_P]
         same = base_BCHW is images_BCHW
         base_PCHW = clean_PCHW if same else base_BCHW if everything else base_BCHW[picked_P]
         labels_P = labels_B if everything or labels_B is None else labels_B[picked_P]
-        boxes_P4, share_P, flat_P = self._select(model, clean_PCHW, labels_P, draws)
+        map_PHW = map_BHW if everything or map_BHW is None else map_BHW[picked_P]
+        boxes_P4, share_P, flat_P = self._select(model, clean_PCHW, labels_P, draws, map_PHW)
         partner_P = None if draws.partner_P is None else draws.partner_P.to(device, non_blocking=True)
         layers = Layers(
             clean_BCHW=clean_PCHW,
@@ -217,7 +185,7 @@ class KeepAugment:
         )
         images_PCHW = self.composer(layers, boxes_P4)
         lam_P = kept_share(boxes_P4, *images_BCHW.shape[-2:]) if partner_P is not None else None
-        plain = _unchanged(base_BCHW, draws)
+        plain = unchanged(base_BCHW, draws)
         return Kept(
             images_BCHW=images_PCHW if everything else base_BCHW.index_copy(0, picked_P, images_PCHW),
             boxes_B4=plain.boxes_B4.index_copy(0, picked_P, boxes_P4),
@@ -256,7 +224,12 @@ class KeepAugment:
         return Bound(self, model, num_classes)
 
     def _select(
-        self, model: nn.Module | LogitsFn, clean_PCHW: Tensor, labels_P: Tensor | None, draws: Draws
+        self,
+        model: nn.Module | LogitsFn,
+        clean_PCHW: Tensor,
+        labels_P: Tensor | None,
+        draws: Draws,
+        map_PHW: Tensor | None,
     ) -> Selection:
         """Select one box per image."""
         batch, _, height, width = clean_PCHW.shape
@@ -269,7 +242,10 @@ class KeepAugment:
             flat_P = torch.zeros(batch, dtype=torch.bool, device=device)
             return Selection(boxes_P4.to(device, non_blocking=True), nothing, flat_P)
         generator = torch.Generator(device).manual_seed(draws.noise_seed ^ 1)
-        map_PHW = self.map_of(model, clean_PCHW, labels_P, generator)
+        if map_PHW is not None and map_PHW.shape != (batch, height, width):
+            raise ValueError(f"map must have the shape {(batch, height, width)}, got {tuple(map_PHW.shape)}")
+        if map_PHW is None:
+            map_PHW = self.map_of(model, clean_PCHW, labels_P, generator)
         selection = select_boxes(
             map_PHW,
             draws,
@@ -334,15 +310,3 @@ def _base(images_BCHW: Tensor, augmented_BCHW: Tensor | None) -> Tensor:
         shapes = f"{tuple(augmented_BCHW.shape)} and {tuple(images_BCHW.shape)}"
         raise ValueError(f"augmented and clean images must have one shape, got {shapes}")
     return augmented_BCHW
-
-
-def _unchanged(base_BCHW: Tensor, draws: Draws) -> Kept:
-    batch, device = len(base_BCHW), base_BCHW.device
-    return Kept(
-        images_BCHW=base_BCHW,
-        boxes_B4=torch.zeros(batch, 4, dtype=torch.int64, device=device),
-        lam_B=torch.ones(batch, device=device),
-        partner_B=None if draws.partner_P is None else torch.arange(batch, device=device),
-        share_B=torch.full((batch,), torch.nan, device=device),
-        flat_B=torch.zeros(batch, dtype=torch.bool, device=device),
-    )

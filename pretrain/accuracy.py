@@ -41,14 +41,12 @@ def evaluate(model: nn.Module, source: ImageSet, data: Data, accelerator: Accele
     normalize = Normalize(source.mean, source.std)
     totals_4 = torch.zeros(4, dtype=torch.float32, device=accelerator.device)
     with torch.no_grad(), borrowed(model) as network:
-        for images_BCHW, labels_B, *replaced_B in on_device(
-            _batches(source, data, accelerator), accelerator.device
-        ):
+        for images_BCHW, labels_B, *extras in on_device(_batches(source, data, accelerator), accelerator.device):
             with accelerator.autocast():
                 logits_BK = network(normalize(images_BCHW))
             logits_BK = logits_BK.float()
             best_B5 = logits_BK.topk(min(5, logits_BK.shape[1]), dim=1).indices
-            counted_B = replaced_B[0] == 0 if replaced_B else torch.ones_like(labels_B, dtype=torch.bool)
+            counted_B = extras[0]["replaced"] == 0 if extras else torch.ones_like(labels_B, dtype=torch.bool)
             hits_B5 = (best_B5 == labels_B[:, None]) & counted_B[:, None]
             loss = (F.cross_entropy(logits_BK, labels_B, reduction="none") * counted_B).sum()
             totals_4 += torch.stack([hits_B5[:, 0].sum(), hits_B5.any(1).sum(), loss, counted_B.sum()])

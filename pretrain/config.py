@@ -108,6 +108,22 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """Network whose saliency guides the augmentation, and how long its maps are kept.
+
+    Attributes:
+        model: student, the network in training; ema, its moving average; or a checkpoint of another network of the
+            same classes, e.g. a small one.
+        refresh: number of epochs after which the map of an image is computed anew; 1 computes it at every step.
+        map_size: side of a kept map, in pixels; kept maps take map_size x map_size bytes per image.
+    """
+
+    model: str = "student"
+    refresh: int = 1
+    map_size: int = 16
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A method to compare KeepAugment with, applied to whole batches.
 
@@ -146,6 +162,7 @@ class Config(TrainingConfig):
         data: data set, crops and batches.
         policy: image-level augmentation.
         augment: cutting, mixing or pasting, saliency-guided or plain; op "none" turns it off.
+        guide: network whose saliency guides the augmentation, and how long its maps are kept.
         baseline: method to compare with; cannot be combined with augment.
         model: network.
     """
@@ -155,5 +172,6 @@ class Config(TrainingConfig):
     data: Data = field(default_factory=Data)
     policy: Policy = field(default_factory=Policy)
     augment: KeepConfig = field(default_factory=lambda: KeepConfig(op="none"))
+    guide: Guide = field(default_factory=Guide)
     baseline: Baseline = field(default_factory=Baseline)
     model: Model = field(default_factory=Model)

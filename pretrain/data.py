@@ -20,6 +20,7 @@ from keepcore.policy.randaugment import MEAN_COLOUR
 from pretrain.baselines.autoaugment import AutoAugment
 from pretrain.baselines.randaugment import GREY, rand_augment
 from pretrain.config import Data, Policy
+from pretrain.located import LocatedViews
 
 
 class Transformed(Dataset[Any]):
@@ -28,15 +29,20 @@ class Transformed(Dataset[Any]):
     Args:
         images: map-style data set, index -> (PIL image, label).
         transform: image -> views.
-        on_corrupt: ``"fail"``, or ``"skip"``: report the file on stderr, use the next readable image, and add a
-            third value to each sample: 1 if it was replaced, else 0.
+        on_corrupt: ``"fail"``, or ``"skip"``: report the file on stderr, use the next readable image, and add
+            ``replaced`` to the sample's extras: 1 if it was replaced, else 0.
+        located: whether the transform returns (views, window), which adds ``window`` to the extras.
+
+    A sample is (views, label), and a dict of extras if there are any.
 
     Raises:
         UserError: an image cannot be read (fail), or no image can be read (skip).
     """
 
-    def __init__(self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail") -> None:
-        self.images, self.transform, self.on_corrupt = images, transform, on_corrupt
+    def __init__(
+        self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail", *, located: bool = False
+    ) -> None:
+        self.images, self.transform, self.on_corrupt, self.located = images, transform, on_corrupt, located
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         for ahead in range(len(self)):
@@ -47,12 +53,20 @@ class Transformed(Dataset[Any]):
                     raise UserError(f"{error}; use --data.on_corrupt skip to skip such images") from error
                 print(f"skipped: {error}", file=sys.stderr)
             else:
-                sample = (self.transform(image), int(label))
-                return sample if self.on_corrupt == "fail" else (*sample, int(ahead > 0))
+                return self._sample(image, int(label), replaced=ahead > 0)
         raise UserError("none of the images can be read: check data.root")
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def _sample(self, image: Any, label: int, *, replaced: bool) -> tuple[Any, ...]:
+        extras: dict[str, Any] = {}
+        views = self.transform(image)
+        if self.located:
+            views, extras["window"] = views
+        if self.on_corrupt == "skip":
+            extras["replaced"] = int(replaced)
+        return (views, label, extras) if extras else (views, label)
 
 
 def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> ImageSet:
@@ -143,8 +157,13 @@ POLICIES: dict[str, Callable[[Policy], Callable[[Any], Any]]] = {
 }
 
 
-def train_transform(data: Data, policy: Policy) -> Callable[[Any], Any]:
+def train_transform(data: Data, policy: Policy, *, located: bool = False) -> Callable[[Any], Any]:
     """Build the transform image -> (clean,) or (clean, augmented); both views share one crop and flip.
+
+    Args:
+        data: crop and flip.
+        policy: policy of the augmented view.
+        located: return (views, window) instead, see :class:`pretrain.located.LocatedViews`.
 
     Raises:
         UserError: unknown crop or policy, or an option that is out of range.
@@ -154,6 +173,11 @@ def train_transform(data: Data, policy: Policy) -> Callable[[Any], Any]:
     with as_user_error():
         shared = choose(CROPS, data.crop, "data.crop")(data)
     finish = v2.PILToTensor()
+    if located:
+        with as_user_error():
+            none = policy.name == "none"
+            augment = None if none else choose(POLICIES, policy.name, "policy.name")(policy)
+        return LocatedViews(shared, augment, finish, policy.order)
     if policy.name == "none":
         return v2.Compose([shared, finish, _Alone()])
     with as_user_error():

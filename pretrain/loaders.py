@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from engine.errors import UserError, check_choices
@@ -15,6 +16,8 @@ from imagesets.classification import Records
 from imagesets.resident import CropDraws, ResidentLoader
 from pretrain.config import Config, Data, Policy
 from pretrain.data import Transformed, in_workers, train_transform
+from pretrain.guide import keeps_maps
+from pretrain.located import Indexed, resident_windows
 from pretrain.stream import StreamLoader
 
 
@@ -50,7 +53,14 @@ def is_resident(data: Data, policy: Policy, records: Any) -> bool:
 
 
 def resident_loader(
-    records: Records, plan: BatchPlan, seed: int, *, device: torch.device, padding: int = 0, hflip: float = 0.0
+    records: Records,
+    plan: BatchPlan,
+    seed: int,
+    *,
+    device: torch.device,
+    padding: int = 0,
+    hflip: float = 0.0,
+    located: bool = False,
 ) -> ResidentLoader:
     """Hold images in device memory; a sample's crop and flip depend only on (seed, epoch, index).
 
@@ -61,9 +71,10 @@ def resident_loader(
         device: device that holds the images.
         padding: width of the black border added before the H x W crop, in pixels.
         hflip: probability of a horizontal flip.
+        located: add the windows of the crops to the batches.
 
     Returns:
-        A loader of batches ([clean_BCHW], labels_B).
+        A loader of batches ([clean_BCHW], labels_B), with {"window": window_B4} if located.
 
     Source: uoguelph-mlrg/Cutout train.py (crop with zero padding, then flip).
     """
@@ -80,7 +91,10 @@ def resident_loader(
             index_B = torch.tensor(batch).to(device, non_blocking=True)
             yield CropDraws(index_B, [(offsets_N2[index_B], flips_N[index_B])])
 
-    return ResidentLoader(padded_NCHW, labels_N, (height, width), len(plan(0)), draw)
+    def windows(draws: CropDraws) -> dict[str, Tensor]:
+        return {"window": resident_windows(draws, padding, (height, width))}
+
+    return ResidentLoader(padded_NCHW, labels_N, (height, width), len(plan(0)), draw, windows if located else None)
 
 
 def build_loader(config: Config, images: Any, device: torch.device, rank: int, processes: int) -> Loader:
@@ -99,12 +113,17 @@ def build_loader(config: Config, images: Any, device: torch.device, rank: int, p
     Raises:
         UserError: the batch size does not suit the set or the processes, or ``data.resident`` is not possible.
     """
-    data = config.data
+    data, located = config.data, keeps_maps(config)
     if isinstance(images, IterableDataset):
+        if located:
+            raise UserError("guide.refresh: a stream does not say which image is which: use --guide.refresh 1")
         return StreamLoader(config, images, device, processes)
     plan = shuffled(len(images), data.batch_size, config.seed, rank=rank, processes=processes)
     policy = in_workers(config.policy)
     if is_resident(data, policy, images):
-        return resident_loader(images, plan, config.seed, device=device, padding=data.padding, hflip=data.hflip)
-    dataset = Transformed(images, train_transform(data, policy), data.on_corrupt)
-    return EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")
+        crops = {"padding": data.padding, "hflip": data.hflip, "located": located}
+        resident = resident_loader(images, plan, config.seed, device=device, **crops)
+        return Indexed(resident, plan) if located else resident
+    dataset = Transformed(images, train_transform(data, policy, located=located), data.on_corrupt, located=located)
+    loader = EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")
+    return Indexed(loader, plan) if located else loader

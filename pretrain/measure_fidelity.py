@@ -108,6 +108,7 @@ def rows_of(name: str, options: FidelityOptions) -> list[Row]:
         found |= {f"keep {name}, {title}": recipe["augment"] for title, recipe in controls.items()}
     plain = None if op == "paste" else KeepConfig(op=name, length=options.length, selective=False)  # type: ignore[arg-type]
     with as_user_error():
+        build_keep(KeepConfig(**keep))
         return [
             Row(name, name, plain),
             *(Row(title, name, KeepConfig(**values)) for title, values in found.items()),

@@ -15,12 +15,13 @@ from imagesets.normalize import Normalize
 from keepcore import KeepAugment, KeepCutout, anywhere, build_keep
 from keepcore.boxes import box_area
 from keepcore.draws import BatchShard
-from keepcore.keep import Kept
+from keepcore.kept import Kept
 from keepcore.policy import RandAugment
 from pretrain.baselines.lighting import lighting_shift
 from pretrain.baselines.mixing import Batch, Mixer, build_mixer
 from pretrain.config import Config
 from pretrain.data import augmented_of
+from pretrain.guide import KeptMaps
 
 
 class Augmented(NamedTuple):
@@ -45,6 +46,8 @@ class TrainStep:
 
     Attributes:
         model: called in training mode; with an early head it returns two logits.
+        guide: network whose saliency is used; None is the model.
+        kept_maps: saliency maps of earlier epochs; None computes every map anew.
         normalize: uint8 -> normalised floats.
         operation: cuts, mixes or pastes; None turns it off.
         policy: RandAugment of the whole batch; None if there is no policy or it runs in the data workers.
@@ -63,6 +66,8 @@ class TrainStep:
     """
 
     model: nn.Module
+    guide: nn.Module | None
+    kept_maps: KeptMaps | None
     normalize: Normalize
     operation: KeepAugment | None
     policy: RandAugment | None
@@ -79,14 +84,15 @@ class TrainStep:
 
     def __call__(self, batch: Any) -> StepResult:
         """Return the loss, logs and number of images."""
-        views, labels_B, *replaced_B = batch
+        views, labels_B, *more = batch
+        extras: dict[str, Any] = more[0] if more else {}
         shift_B311 = self._lighting(len(labels_B), labels_B.device)
         clean_BCHW = self.normalize(views[0]) + shift_B311
         changed_BCHW = augmented_of(views)
         if self.policy is not None:
             changed_BCHW = self.policy(views[0], generator=self.generator, share=self.share)
         augmented_BCHW = self._policy_view(changed_BCHW, shift_B311)
-        augmented = self._augment(clean_BCHW, labels_B, augmented_BCHW)
+        augmented = self._augment(clean_BCHW, labels_B, augmented_BCHW, extras)
         with augmented.during:
             outputs = self.model(augmented.images_BCHW)
         logits_BK, early_BK = outputs if isinstance(outputs, tuple) else (outputs, None)
@@ -95,8 +101,8 @@ class TrainStep:
             early = F.cross_entropy(early_BK, augmented.target, label_smoothing=self.label_smoothing)
             loss = loss + self.early_weight * early
             augmented.logs["early_loss"] = early.detach()
-        if replaced_B:
-            augmented.logs["corrupt_share"] = replaced_B[0].float().mean()
+        if "replaced" in extras:
+            augmented.logs["corrupt_share"] = extras["replaced"].float().mean()
         return StepResult(loss, augmented.logs, len(labels_B))
 
     def _lighting(self, count: int, device: torch.device) -> Tensor | float:
@@ -117,7 +123,9 @@ class TrainStep:
             return images_BCHW
         return self._run(self.policy_cutout, images_BCHW, None, None).images_BCHW
 
-    def _augment(self, clean_BCHW: Tensor, labels_B: Tensor, augmented_BCHW: Tensor | None) -> Augmented:
+    def _augment(
+        self, clean_BCHW: Tensor, labels_B: Tensor, augmented_BCHW: Tensor | None, extras: dict[str, Any]
+    ) -> Augmented:
         """Apply the operation or the baseline."""
         base_BCHW = clean_BCHW if augmented_BCHW is None else augmented_BCHW
         if self.mixer is not None:
@@ -126,7 +134,11 @@ class TrainStep:
             return Augmented(mixed.images_BCHW, mixed.target, {}, mixed.during)
         if self.operation is None:
             return Augmented(base_BCHW, labels_B, {})
-        kept = self._run(self.operation, clean_BCHW, labels_B, augmented_BCHW)
+        map_BHW = None
+        if self.kept_maps is not None:
+            guide = self.guide or self.model
+            map_BHW = self.kept_maps.maps(self.operation, guide, clean_BCHW, labels_B, extras, self.share)
+        kept = self._run(self.operation, clean_BCHW, labels_B, augmented_BCHW, map_BHW)
         height, width = clean_BCHW.shape[-2:]
         logs = {
             "box_area_share": box_area(kept.boxes_B4).float().mean() / (height * width),
@@ -136,11 +148,22 @@ class TrainStep:
         return Augmented(kept.images_BCHW, kept.target(labels_B, self.num_classes), logs)
 
     def _run(
-        self, operation: KeepAugment, clean_BCHW: Tensor, labels_B: Tensor | None, augmented_BCHW: Tensor | None
+        self,
+        operation: KeepAugment,
+        clean_BCHW: Tensor,
+        labels_B: Tensor | None,
+        augmented_BCHW: Tensor | None,
+        map_BHW: Tensor | None = None,
     ) -> Kept:
         """Draw for the whole batch and apply this process's part."""
         return operation(
-            self.model, clean_BCHW, labels_B, augmented_BCHW, generator=self.generator, share=self.share
+            self.guide or self.model,
+            clean_BCHW,
+            labels_B,
+            augmented_BCHW,
+            map_BHW=map_BHW,
+            generator=self.generator,
+            share=self.share,
         )
 
 
@@ -154,6 +177,8 @@ def build_step(
     share: BatchShard,
     attention: nn.Module | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    guide: nn.Module | None = None,
+    kept_maps: KeptMaps | None = None,
 ) -> TrainStep:
     """Build the step of a config.
 
@@ -167,6 +192,8 @@ def build_step(
         share: this process's part of the batch.
         attention: network of Attentive CutMix, or None.
         autocast: returns a context manager for the saliency pass.
+        guide: network whose saliency is used; None is the model.
+        kept_maps: saliency maps of earlier epochs, or None.
 
     Raises:
         UserError: an option is out of range, paste has no policy, or two methods are selected.
@@ -191,6 +218,8 @@ def build_step(
         mixer = build_mixer(config.baseline, attention, model)
     return TrainStep(
         model=model,
+        guide=guide,
+        kept_maps=kept_maps,
         normalize=normalize,
         operation=operation,
         policy=policy,

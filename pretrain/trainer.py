@@ -19,6 +19,7 @@ from keepcore.draws import BatchShard
 from pretrain.accuracy import evaluate
 from pretrain.config import Config, Data
 from pretrain.data import open_source, synthetic_source
+from pretrain.guide import check_guide, keep_maps, open_guide
 from pretrain.load_run import load_attention
 from pretrain.loaders import build_loader
 from pretrain.model import build_model
@@ -56,9 +57,22 @@ def train(config: Config) -> dict[str, Any]:
     engine.generators |= {"augment": draws, "baseline": mixing}
     normalize, classes = Normalize(source.mean, source.std), len(source.classes)
     attention = load_attention(config, accelerator.device)
-    randomness = (draws, mixing)
+    guide = open_guide(config, classes, normalize, accelerator.device)
+    if config.guide.model == "ema" and engine.ema is not None:
+        guide = engine.ema.module
+    kept_maps = keep_maps(config, source.train, accelerator.device)
     step = build_step(
-        config, engine.model, normalize, classes, randomness, progress, share, attention, accelerator.autocast
+        config,
+        engine.model,
+        normalize,
+        classes,
+        (draws, mixing),
+        progress,
+        share,
+        attention,
+        accelerator.autocast,
+        guide,
+        kept_maps,
     )
     job = Job(
         loader=loader,
@@ -68,6 +82,7 @@ def train(config: Config) -> dict[str, Any]:
         export=without_early_head,
         meta=_metadata(config, source),
         progress=progress,
+        tensors={} if kept_maps is None else {"saliency_maps": kept_maps.cache.maps_NSS},
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
     folder.open(config)
@@ -77,6 +92,7 @@ def train(config: Config) -> dict[str, Any]:
 def _check(config: Config) -> None:
     """Refuse numbers out of range."""
     data = config.data
+    check_guide(config)
     check_ranges(config, label_smoothing=(0, 1))
     check_ranges(data, "data.", image_size=(1, None), eval_size=(0, None), padding=(0, None), hflip=(0, 1))
     check_ranges(data, "data.", batch_size=(1, None), eval_batch_size=(1, None), workers=(0, None))

@@ -11,7 +11,11 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
@@ -19,23 +23,53 @@ CONFIG = ROOT / "detection" / "configs" / "demo_faster_rcnn_R_18_FPN.yaml"
 ARMS = ("cutmix", "keepcutmix")
 
 
+EXPECTED = {  # seconds on two cores; they weight the progress line
+    "pretrain_cutmix": 120,
+    "evaluate_cutmix": 10,
+    "detect_cutmix": 110,
+    "pretrain_keepcutmix": 125,
+    "evaluate_keepcutmix": 10,
+    "detect_keepcutmix": 110,
+    "reid_train": 80,
+    "reid_evaluate": 15,
+}
+
+
 class Chain:
-    """Runs commands one after another and records how long each takes."""
+    """Runs commands one after another under a progress line, and records how long each takes."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.seconds, self.start = out, {}, time.time()
+        self.bar = Progress(
+            BarColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.description}"), transient=True
+        )
+        self.task = self.bar.add_task("", total=sum(EXPECTED.values()))
 
     def run(self, name: str, *command: object) -> None:
-        """Run one command with its output in a log; exit if it fails."""
-        began, log = time.time(), self.out / f"{name}.log"
-        print(f"[{began - self.start:4.0f} s] {name}: {' '.join(map(str, command[1:]))}", flush=True)
-        with log.open("w") as file:
+        """Run one command with its output in a log, whose last line is shown; exit if it fails."""
+        began, log, done = time.time(), self.out / f"{name}.log", sum(EXPECTED[key] for key in self.seconds)
+        shown = f"[{began - self.start:4.0f} s] {name}: {' '.join(map(str, command[1:]))}"
+        self.bar.console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        with log.open("w") as file, self.bar if self.bar.console.is_terminal else nullcontext():
             words = [str(word) for word in command]
-            result = subprocess.run(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False)
+            process = subprocess.Popen(words, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+            while process.poll() is None:
+                time.sleep(0.2)
+                share = min(0.95, (time.time() - began) / EXPECTED[name])
+                line = f"{name}: {last_line(log)}"
+                self.bar.update(self.task, completed=done + share * EXPECTED[name], description=escape(line))
         self.seconds[name] = time.time() - began
-        if result.returncode:
+        if process.returncode:
             print("".join(log.read_text().splitlines(keepends=True)[-8:]), file=sys.stderr)
-            sys.exit(f"error: {name} failed with exit code {result.returncode}, see {log}")
+            sys.exit(f"error: {name} failed with exit code {process.returncode}, see {log}")
+
+
+def last_line(log: Path) -> str:
+    """Return the end of a log, shortened to fit beside a progress bar."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 500))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip()[:70] for line in reversed(lines) if line.strip()), "")
 
 
 def backbone_and_detector(chain: Chain, arm: str, data: Path) -> None:

@@ -1,15 +1,21 @@
 """The gradient at a feature map against an explicit two-part network; stages; what must not be touched."""
 
 import copy
+import gc
+import weakref
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch._functorch.aot_autograd import aot_module_simplified
 
 import networks  # noqa: F401
 from keepcore import EarlyHead, KeepCutout, at_scale, borrowed
+from keepcore.compiled import compiled_logits
 from keepcore.features import Stage, default_stage, feature_gradient, stages_of
 from keepcore.saliency import label_loss, max_logit
 
@@ -263,3 +269,67 @@ def test_mistakes():
 
     with pytest.raises(ValueError, match="computes without gradients"):
         feature_gradient(Hidden(), images, labels, stage="lower")
+
+
+def compiled_for_tests(monkeypatch):
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # needs no C++ compiler
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("bf16", [False, True])
+def test_compiled_maps_are_the_eager_ones(monkeypatch, scale, bf16):
+    compiled_for_tests(monkeypatch)
+    net, (images, labels) = Parts().train(), batch((24, 20))
+    net.lower[2] = nn.Identity()  # its Python function cannot be compiled
+    saliency = partial(feature_gradient, stage="lower")
+    saliency = saliency if scale == 1.0 else at_scale(saliency, scale)
+    eager, compiled = KeepCutout(4, saliency=saliency), KeepCutout(4, saliency=saliency, head=compiled_logits)
+    context = partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=bf16)
+    eager, compiled = replace(eager, autocast=context), replace(compiled, autocast=context)
+    tolerance = 0.05 if bf16 else 1e-5
+    for count in (3, 3, 2):  # again, and another batch size
+        one, other = (keep.map_of(net, images[:count], labels[:count]) for keep in (eager, compiled))
+        assert torch.allclose(one, other, rtol=tolerance, atol=tolerance * one.max().item())
+    with torch.no_grad():
+        net.head.weight.mul_(2.0)  # the weights of the moment
+    one, other = (keep.map_of(net, images, labels) for keep in (eager, compiled))
+    assert torch.allclose(one, other, rtol=tolerance, atol=tolerance * one.max().item())
+    assert net.training
+    assert all(p.grad is None for p in net.parameters())
+    assert not net.lower._forward_hooks
+
+
+def test_the_compiled_backward_pass_ends_at_the_stage(monkeypatch):
+    """The graph of the gradient has no convolution of the lower part, and none of weights."""
+    graphs = []
+
+    def backend(graph, inputs):
+        def backward(module, inputs):
+            graphs.append([str(node.target) for node in module.graph.nodes])
+            return module.forward
+
+        return aot_module_simplified(graph, inputs, fw_compiler=lambda m, i: m.forward, bw_compiler=backward)
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    net, (images, labels) = Parts(), batch()
+    net.lower[2] = nn.Identity()
+    KeepCutout(4, saliency=partial(feature_gradient, stage="lower"), head=compiled_logits).map_of(
+        net, images, labels
+    )
+    convolutions = [target for graph in graphs for target in graph if "convolution_backward" in target]
+    assert len(graphs) == 1
+    assert len(convolutions) == 1  # the upper part has one convolution, the lower part another
+
+
+def test_a_compiled_network_dies_with_its_last_reference(monkeypatch):
+    compiled_for_tests(monkeypatch)
+    net, (images, labels) = Parts(), batch()
+    net.lower[2] = nn.Identity()
+    KeepCutout(4, saliency=partial(feature_gradient, stage="lower"), head=compiled_logits).map_of(
+        net, images, labels
+    )
+    dead = weakref.ref(net)
+    del net
+    torch._dynamo.reset()
+    gc.collect()
+    assert dead() is None

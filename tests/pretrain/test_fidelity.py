@@ -159,7 +159,7 @@ def test_class_folders_without_parts_and_timm_s_hub_form(run, class_folders, tmp
         (["RUN", "--saliency", "feature_gradient", "--stage", "layer9"], "no module named 'layer9'"),
         (["resnet18", "--root", "ROOT"], "add --pretrained"),
         (["RUN/last.pth", "--arch", "resnet50"], "different architecture"),
-        (["RUN", "--root", "ROOT/coco"], "must hold train/ and val/"),
+        (["RUN", "--root", "ROOT/coco"], "does not hold the demo set"),
         (["EXPORT"], "give the folder of the images with --root"),
         (["EXPORT", "--root", "ROOT", "--split", "val2014"], "it has train2017, val2017"),
         (["EXPORT", "--root", "ROOT/coco/val2017"], "has neither class folders"),
