@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from keepcore import KeepConfig, build_keep
+from keepcore import KeepConfig, MapCache, build_keep
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 OPS = ("cutout", "erasing", "cutmix", "paste")
@@ -56,3 +56,37 @@ def test_no_step_waits_and_the_boxes_are_those_of_the_cpu(op, match, control, sa
         assert (distance <= 2).float().mean() >= 0.75  # rounding changes a rank now and then, and thus the count
         sizes = [boxes[:, 2:] - boxes[:, :2] for boxes in (kept.boxes_B4.cpu(), expected.boxes_B4)]
         assert match == "any" or control == "shuffled" or torch.equal(*sizes)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_compiled_feature_maps_are_the_eager_ones(bf16, networks):
+    _, net, state = networks
+    net.load_state_dict(state)
+    images, labels = (x.cuda() for x in batch())
+    maps = []
+    for head in ("full", "compiled"):
+        keep = build_keep(KeepConfig(op="cutout", saliency="feature_gradient", scale=0.5, head=head))
+        with torch.autocast("cuda", torch.bfloat16, enabled=bf16):
+            maps.append(keep.map_of(net, images, labels))
+    for one, other in zip(*maps, strict=True):
+        assert torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1] > (0.98 if bf16 else 0.9999)
+
+
+def test_kept_maps_wait_for_nothing_and_are_those_of_the_cpu():
+    generator = torch.Generator().manual_seed(0)
+    maps, index = torch.rand(6, 32, 32, generator=generator), torch.tensor([4, 0, 9, 3, 7, 1])
+    window = torch.tensor([[0.7, 0.1, -0.7, 0.9]]).expand(6, -1)
+    due = torch.tensor([0, 2, 5])
+    caches = MapCache(10), MapCache(10, device="cuda")
+    caches[0].update(index, window, due, maps[due])
+    expected = caches[0].read(index, window, 32, 32)
+    on_gpu = [x.cuda() for x in (index, window, due, maps[due])]
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        caches[1].update(*on_gpu)
+        found = caches[1].read(*on_gpu[:2], 32, 32)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (caches[1].maps_NSS.cpu().int() - caches[0].maps_NSS.int()).abs().max() <= 1
+    assert torch.allclose(found.cpu(), expected, atol=0.05)
