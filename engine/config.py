@@ -25,6 +25,8 @@ class OptimConfig:
         warmup_lr: learning rate at the start of the warm-up.
         min_lr: learning rate at the end of the cosine schedule.
         clip_grad: largest gradient norm; 0 turns clipping off.
+        layer_decay: factor of the learning rate from each layer to the one below it, in (0, 1]; 1 turns it off.
+        head_lr: factor of the learning rate of the last layer.
     """
 
     name: str = "sgd"
@@ -40,6 +42,8 @@ class OptimConfig:
     warmup_lr: float = 0.0
     min_lr: float = 0.0
     clip_grad: float = 0.0
+    layer_decay: float = 1.0
+    head_lr: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -120,6 +120,7 @@ def build_accelerator(config: TrainingConfig) -> Accelerator:
     check_ranges(
         config.optim, "optim.", lr=(0, None), momentum=(0, 1), weight_decay=(0, None), clip_grad=(0, None)
     )
+    check_ranges(config.optim, "optim.", layer_decay=(0.01, 1), head_lr=(0, None))
     check_ranges(
         config.optim, "optim.", gamma=(0, None), warmup_epochs=(0, None), warmup_lr=(0, None), min_lr=(0, None)
     )
@@ -187,7 +188,9 @@ def build_engine(
 
 def _optimizer(optim: OptimConfig, model: nn.Module, own: Sequence[nn.Parameter] | None) -> torch.optim.Optimizer:
     target: Any = model if own is None else list(own)
-    if own is not None and not optim.decay_norm_bias:
+    if optim.layer_decay != 1.0 or optim.head_lr != 1.0:
+        target = _scaled_groups(optim, model, own)
+    elif own is not None and not optim.decay_norm_bias:
         target = [
             {"params": [p for p in own if p.ndim > 1]},
             {"params": [p for p in own if p.ndim <= 1], "weight_decay": 0.0},
@@ -199,8 +202,38 @@ def _optimizer(optim: OptimConfig, model: nn.Module, own: Sequence[nn.Parameter]
             lr=optim.lr,
             weight_decay=optim.weight_decay,
             momentum=optim.momentum,
-            filter_bias_and_bn=own is None and not optim.decay_norm_bias,
+            filter_bias_and_bn=target is model and not optim.decay_norm_bias,
         )
     except (ValueError, AssertionError, KeyError) as error:
         raise UserError(f"optim.name: {error}") from error
     return optimizer
+
+
+def _scaled_groups(
+    optim: OptimConfig, model: nn.Module, own: Sequence[nn.Parameter] | None
+) -> list[dict[str, Any]]:
+    """Group the parameters by the factor of their learning rate.
+
+    Source: timm.optim.param_groups_layer_decay.
+    """
+    inner = model
+    while isinstance(getattr(inner, "model", None), nn.Module):  # the network inside an early head's wrapper
+        inner = inner.model  # type: ignore[assignment]
+    get_classifier = getattr(inner, "get_classifier", None)
+    heads = get_classifier() if callable(get_classifier) else []
+    head = {id(p) for part in (heads if isinstance(heads, tuple | list) else [heads]) for p in part.parameters()}
+    if optim.head_lr != 1.0 and not head:
+        raise UserError("optim.head_lr: the network does not say which layer is its last one")
+    decayed = param_groups_layer_decay(inner, optim.weight_decay, layer_decay=optim.layer_decay)
+    seen = {id(parameter) for group in decayed for parameter in group["params"]}
+    others = [p for p in model.parameters() if id(p) not in seen and p.requires_grad]
+    allowed = None if own is None else {id(parameter) for parameter in own}
+    groups: list[dict[str, Any]] = []
+    for group in [*decayed, {"params": others, "lr_scale": 1.0, "weight_decay": optim.weight_decay}]:
+        params = [p for p in group["params"] if allowed is None or id(p) in allowed]
+        decay = optim.weight_decay if optim.decay_norm_bias else group["weight_decay"]
+        for is_head, factor in ((False, 1.0), (True, optim.head_lr)):
+            part = [p for p in params if (id(p) in head) == is_head]
+            if part:
+                groups.append({"params": part, "weight_decay": decay, "lr_scale": group["lr_scale"] * factor})
+    return groups

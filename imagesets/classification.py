@@ -3,22 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.datasets import CIFAR10, ImageFolder
+from torchvision.datasets import CIFAR10
 
 from engine.errors import UserError
 from engine.progress import tracked
 from imagesets.demo.make import ensure
+from imagesets.folders import VALIDATION_NAMES, open_csv, open_folder
 from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
-from imagesets.readers import read_rgb
 
 CIFAR_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
 CIFAR_STD = (63.0 / 255, 62.1 / 255, 66.7 / 255)
-VALIDATION_NAMES = ("val", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class ImageSet:
         classes: class names, in label order.
         mean: mean per channel for the normalisation, of values in [0, 1].
         std: standard deviation, likewise.
+        set_aside: whether the validation set is a part of the images that was set aside, see :class:`Split`.
     """
 
     train: Any
@@ -38,6 +38,7 @@ class ImageSet:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    set_aside: bool = False
 
 
 class Records(Dataset[Any]):
@@ -53,37 +54,38 @@ class Records(Dataset[Any]):
         return len(self.labels)
 
 
-def _demo(root: Path) -> ImageSet:
-    return _folder(ensure(None if root == Path() else root) / "classification")
+class Split(NamedTuple):
+    """How a validation part is set aside where a data set has none.
+
+    Attributes:
+        share: share of the images, in (0, 1).
+        seed: seed of the choice.
+    """
+
+    share: float = 0.2
+    seed: int = 0
 
 
-def _few_labels(root: Path) -> ImageSet:
-    return _folder(ensure(None if root == Path() else root) / "few_labels")
+def _demo(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable
+    return _folder(ensure(None if root == Path() else root) / "classification", split)
 
 
-def _folder(root: Path) -> ImageSet:
-    val = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
-    if not (root / "train").is_dir() or val is None:
-        raise UserError(
-            f"data.root: {root.resolve()} must hold train/ and val/ (or validation/, test/), each with one "
-            "folder of images per class"
-        )
-    parts = [_image_folder(root / "train"), _image_folder(val)]
-    first, second = (set(part.classes) for part in parts)
-    if first != second:
-        only = sorted(first ^ second)
-        raise UserError(f"data.root: {root} has classes that only one of its parts has: {', '.join(only[:5])}")
-    return ImageSet(parts[0], parts[1], tuple(parts[0].classes), IMAGENET_MEAN, IMAGENET_STD)
+def _few_labels(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable
+    return _folder(ensure(None if root == Path() else root) / "few_labels", split)
 
 
-def _image_folder(path: Path) -> ImageFolder:
-    try:
-        return ImageFolder(str(path), loader=read_rgb)
-    except FileNotFoundError as error:
-        raise UserError(f"data.root: {error}") from error
+def _folder(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable
+    train, val = open_folder(root, *split)
+    given = any((root / name).is_dir() for name in VALIDATION_NAMES)
+    return ImageSet(train, val, tuple(train.classes), IMAGENET_MEAN, IMAGENET_STD, set_aside=not given)
 
 
-def _cifar10(root: Path) -> ImageSet:
+def _csv(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable
+    train, val, set_aside = open_csv(root, *split)
+    return ImageSet(train, val, tuple(train.classes), IMAGENET_MEAN, IMAGENET_STD, set_aside=set_aside)
+
+
+def _cifar10(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable
     if (root / "cifar-10-batches-bin").is_dir():
         files = sorted((root / "cifar-10-batches-bin").glob("data_batch_*.bin"))
         train, val = _binary(files), _binary([root / "cifar-10-batches-bin" / "test_batch.bin"])
@@ -97,7 +99,7 @@ def _cifar10(root: Path) -> ImageSet:
         records = [Records(part.data, part.targets) for part in sets]
         return ImageSet(records[0], records[1], tuple(sets[0].classes), CIFAR_MEAN, CIFAR_STD)
     if (root / "train").is_dir():
-        source = _folder(root)
+        source = _folder(root, split)
         return ImageSet(source.train, source.val, source.classes, CIFAR_MEAN, CIFAR_STD)
     raise UserError(
         f"data.root: {root.resolve()} has no CIFAR-10 data: expected cifar-10-batches-py/, cifar-10-batches-bin/, "
@@ -120,11 +122,12 @@ def _binary(files: list[Path]) -> Records:
     return Records(np.ascontiguousarray(images), rows[:, 0].astype(int).tolist())
 
 
-OPENERS: dict[str, Callable[[Path], ImageSet]] = {
+OPENERS: dict[str, Callable[..., ImageSet]] = {  # (root, split) -> the data set
     "demo": _demo,
     "demo_few_labels": _few_labels,
     "cifar10": _cifar10,
     "folder": _folder,
+    "csv": _csv,
 }
 
 

@@ -57,7 +57,7 @@ def below(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) ->
     """
     _check_quantile(quantile)
     keep_S = (quantile * grid.count_S.double() + _ROUNDING).floor().long().clamp_min(1)
-    return _draw_lowest(scores_BYX.flatten(1), keep_S, u_B)
+    return _draw_lowest(scores_BYX, keep_S, u_B)
 
 
 def above(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) -> Tensor:
@@ -88,8 +88,7 @@ def above(scores_BYX: Tensor, grid: Candidates, u_B: Tensor, quantile: float) ->
     """
     _check_quantile(quantile)
     keep_S = (grid.count_S.double() * (1.0 - quantile) - _ROUNDING).ceil().long().clamp_min(1)
-    scores_BN = scores_BYX.flatten(1)
-    return _draw_lowest(torch.where(scores_BN == torch.inf, torch.inf, -scores_BN), keep_S, u_B)
+    return _draw_lowest(torch.where(scores_BYX == torch.inf, torch.inf, -scores_BYX), keep_S, u_B)
 
 
 @declare(uses_saliency=False)
@@ -119,25 +118,38 @@ def anywhere(scores_BYX: Tensor | None, grid: Candidates, u_B: Tensor, quantile:
     return nth_B // columns_S * grid.x0_SX.shape[1] + nth_B % columns_S
 
 
-def _draw_lowest(scores_BN: Tensor, keep_S: Tensor, u_B: Tensor) -> Tensor:
+def _draw_lowest(scores_BYX: Tensor, keep_S: Tensor, u_B: Tensor) -> Tensor:
     """Draw one of the K lowest, ties sharing the last places equally, by inverting the distribution.
 
     A candidate strictly below the K-th lowest score has weight 1; the T candidates that tie with it share
     the rest of K. This is the distribution of a uniform draw after random tie-breaking, from a single number.
+    The row is drawn first, from the sums of the rows, then the column in it: the weights of all candidates are
+    never written down.
     """
-    limit_B1 = _kth_lowest(scores_BN, keep_S)
-    lower_BN, tied_BN = scores_BN < limit_B1, scores_BN == limit_B1
-    lower_B1 = lower_BN.sum(1, keepdim=True)
-    tied_B1 = tied_BN.sum(1, keepdim=True)
-    keep_S1 = keep_S[:, None].to(scores_BN.device, non_blocking=True)
-    places_B1 = (keep_S1 - lower_B1).to(scores_BN.dtype)
+    limit_B1 = _kth_lowest(scores_BYX.flatten(1), keep_S)
+    lower_BYX, tied_BYX = scores_BYX < limit_B1[:, :, None], scores_BYX == limit_B1[:, :, None]
+    lower_BY, tied_BY = lower_BYX.sum(2), tied_BYX.sum(2)
+    lower_B1, tied_B1 = lower_BY.sum(1, keepdim=True), tied_BY.sum(1, keepdim=True)
+    keep_S1 = keep_S[:, None].to(scores_BYX.device, non_blocking=True)
+    places_B1 = (keep_S1 - lower_B1).to(scores_BYX.dtype)
     # With nothing below, the ties share everything: whole weights, so that K = N gives floor(u * N) exactly.
     weight_B1 = torch.where(lower_B1 == 0, 1.0, places_B1 / tied_B1)
-    cumulative_BN = (lower_BN + tied_BN * weight_B1).cumsum(1)
-    total_B1 = cumulative_BN[:, -1:].contiguous()
-    u_B1 = u_B.to(scores_BN.device, scores_BN.dtype, non_blocking=True)[:, None]
-    target_B1 = torch.minimum(u_B1 * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
-    return torch.searchsorted(cumulative_BN, target_B1, right=True)[:, 0]
+    until_BY = (lower_BY + tied_BY * weight_B1).cumsum(1)
+    target_B1 = u_B.to(scores_BYX.device, scores_BYX.dtype, non_blocking=True)[:, None] * until_BY[:, -1:]
+    row_B1, target_B1 = _invert(until_BY, target_B1)
+    here_B1X = row_B1[:, :, None].expand(-1, -1, scores_BYX.shape[2])
+    lower_BX, tied_BX = lower_BYX.gather(1, here_B1X)[:, 0], tied_BYX.gather(1, here_B1X)[:, 0]
+    column_B1, _ = _invert((lower_BX + tied_BX * weight_B1).cumsum(1), target_B1)
+    return (row_B1 * scores_BYX.shape[2] + column_B1)[:, 0]
+
+
+def _invert(until_BN: Tensor, target_B1: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the first entry of each cumulative sum above a target, and what the entry leaves of the target."""
+    total_B1 = until_BN[:, -1:].contiguous()
+    target_B1 = torch.minimum(target_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1)))
+    index_B1 = torch.searchsorted(until_BN, target_B1, right=True)
+    before_B1 = until_BN.gather(1, (index_B1 - 1).clamp_min(0)).masked_fill(index_B1 == 0, 0.0)
+    return index_B1, target_B1 - before_B1
 
 
 def _kth_lowest(scores_BN: Tensor, keep_S: Tensor) -> Tensor:

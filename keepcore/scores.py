@@ -3,10 +3,10 @@
 Shape legend: B images, H W pixels, Y X candidate positions, S = 1 (one size for the batch) or B.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 BORDERS = ("inside", "clip")
@@ -103,11 +103,11 @@ def box_scores(map_BHW: Tensor, grid: Candidates, reduce: str = "sum") -> Tensor
     if reduce not in ("sum", "mean"):
         raise ValueError(f"reduce must be 'sum' or 'mean', got {reduce!r}")
     device = map_BHW.device
-    y0_SY, y1_SY, x0_SX, x1_SX = (edge.to(device, non_blocking=True) for edge in grid[:4])
     map_BHW = map_BHW.to(torch.float32 if device.type == "mps" else torch.float64)
-    bands_BYW = _window_sums(map_BHW, y0_SY, y1_SY)
-    scores_BYX = _window_sums(bands_BYW.mT, x0_SX, x1_SX).mT
+    bands_BYW = _window_sums(map_BHW, grid.y0_SY, grid.y1_SY, 1)
+    scores_BYX = _window_sums(bands_BYW, grid.x0_SX, grid.x1_SX, 2)
     if reduce == "mean":
+        y0_SY, y1_SY, x0_SX, x1_SX = (edge.to(device, non_blocking=True) for edge in grid[:4])
         area_SYX = (y1_SY - y0_SY)[:, :, None] * (x1_SX - x0_SX)[:, None, :]
         scores_BYX = scores_BYX / area_SYX.clamp_min(1)
     if grid.valid_y_SY is not None:
@@ -117,14 +117,47 @@ def box_scores(map_BHW: Tensor, grid: Candidates, reduce: str = "sum") -> Tensor
     return scores_BYX
 
 
-def _window_sums(values_BHW: Tensor, start_SY: Tensor, end_SY: Tensor) -> Tensor:
-    """Sum rows start..end of each window along dim 1: (B, H, W) -> (B, Y, W)."""
-    running = F.pad(values_BHW.cumsum(1), (0, 0, 1, 0))
-    if len(start_SY) == 1:
-        return running.index_select(1, end_SY[0]) - running.index_select(1, start_SY[0])
-    index = (len(values_BHW), start_SY.shape[1], values_BHW.shape[2])
-    upper = running.gather(1, end_SY[:, :, None].expand(index))
-    return upper - running.gather(1, start_SY[:, :, None].expand(index))
+def _window_sums(values: Tensor, start_SY: Tensor, end_SY: Tensor, dim: int) -> Tensor:
+    """Sum the entries start..end of each window along a dimension, which becomes that of the windows."""
+    shape = list(values.shape)
+    shape[dim] += 1
+    running = values.new_empty(shape)
+    running.narrow(dim, 0, 1).zero_()
+    torch.cumsum(values, dim, out=running.narrow(dim, 1, values.shape[dim]))
+    shape[dim] = start_SY.shape[1]
+    if len(start_SY) > 1:
+        start, end = (
+            edge.to(values.device, non_blocking=True).unsqueeze(3 - dim).expand(shape)
+            for edge in (start_SY, end_SY)
+        )
+        return running.gather(dim, end) - running.gather(dim, start)
+    sums = values.new_empty(shape)
+    for first, count, start, moves, end, ends_move in _pieces(start_SY[0].tolist(), end_SY[0].tolist()):
+        lower = running.narrow(dim, start, count if moves else 1)
+        upper = running.narrow(dim, end, count if ends_move else 1)
+        torch.sub(upper, lower, out=sums.narrow(dim, first, count))
+    return sums
+
+
+def _pieces(start: list[int], end: list[int]) -> Iterator[tuple[int, int, int, bool, int, bool]]:
+    """Split windows into runs whose edges both stand still or both move by one: at most three of them.
+
+    Yields:
+        First window, number of windows, first start, whether the starts move, first end, whether the ends move.
+    """
+    first = 0
+    while first < len(start):
+        last = first + 1
+        moves = ends_move = False
+        if last < len(start):
+            moves, ends_move = start[last] > start[first], end[last] > end[first]
+            while last < len(start) and (start[last] > start[last - 1], end[last] > end[last - 1]) == (
+                moves,
+                ends_move,
+            ):
+                last += 1
+        yield first, last - first, start[first], moves, end[first], ends_move
+        first = last
 
 
 def box_at(index_B: Tensor, grid: Candidates) -> Tensor:

@@ -86,13 +86,13 @@ def select_boxes(
     grid, u_P = candidates(draws.sizes_S2, height, width, border), draws.u_P
     flat_P = is_flat(map_PHW)
     map_PHW = map_PHW.masked_fill(flat_P[:, None, None], 1.0)
-    scores_PYX = box_scores(map_PHW, grid, reduce)
-    level_PYX = scores_PYX.masked_fill(flat_P[:, None, None] & scores_PYX.isfinite(), 0.0)
+    scores_PYX = level_PYX = box_scores(map_PHW, grid, reduce)
     eligible = grid
     if match == "area" and border == "clip":  # inside the image all candidates have one size
         eligible, u_P = same_size_as_plain(grid, u_P)
         level_PYX = _only(level_PYX, eligible)
-    index_P = selector(level_PYX, eligible, u_P, quantile)
+    plain_P = anywhere(None, grid, draws.u_P).to(map_PHW.device, non_blocking=True)
+    index_P = torch.where(flat_P, plain_P, selector(level_PYX, eligible, u_P, quantile))
     boxes_P4 = box_at(index_P, grid)
     inside_P = scores_PYX.flatten(1).gather(1, index_P[:, None])[:, 0]
     if reduce == "mean":

@@ -122,14 +122,17 @@ def _described(
 
 def _num_classes(like: nn.Module, state: Mapping[str, Tensor], path: Path) -> int:
     """Read the number of classes off the weights of the last layer."""
-    name = f"{_classifier(like)}.weight"
+    name = f"{classifier_name(like)}.weight"
     if name not in state:
         raise UserError(f"{path} has no classifier {name}: give a checkpoint that has its last layer")
     return len(state[name])
 
 
-def _classifier(model: nn.Module) -> str:
-    """Return the name of the last layer: the one that timm records, otherwise the last linear one."""
+def classifier_name(model: nn.Module) -> str:
+    """Return the name of the last layer: the one that timm records, otherwise the last linear one.
+
+    Source: timm (pretrained_cfg).
+    """
     names = (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
     if names:
         return names if isinstance(names, str) else str(names[0])
@@ -137,4 +140,4 @@ def _classifier(model: nn.Module) -> str:
 
 
 def _outputs(model: nn.Module) -> int:
-    return int(model.get_submodule(_classifier(model)).out_features)  # type: ignore[arg-type]
+    return int(model.get_submodule(classifier_name(model)).out_features)  # type: ignore[arg-type]

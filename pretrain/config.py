@@ -15,15 +15,22 @@ class Data:
     """Data set, crops and batches.
 
     Attributes:
-        dataset: demo, demo_few_labels, cifar10, folder (train/ and val/ with one folder per class), or the name
-            of a timm reader, e.g. hfds/cifar10 or wds/imagenet.
-        root: folder of the data; not needed for the demo set.
+        dataset: demo, demo_few_labels, cifar10, folder (one folder per class, in train/ and val/ or directly), csv
+            (columns image and label, perhaps split), or the name of a timm reader, e.g. hfds/cifar10 or
+            wds/imagenet.
+        root: folder of the data, or the CSV file; not needed for the demo set.
+        val_share: share of the images set aside for validation where folder or csv have no validation part.
+        split_seed: seed of that choice, which depends on each image's path alone.
         train_split: training split of a timm reader; wds also takes shards, e.g. "x-{000..099}.tar|100000".
         val_split: validation split of a timm reader.
         num_classes: number of classes, for timm readers that do not report it; 0 takes the reader's number.
-        image_size: side of the training crop, in pixels.
+        image_size: side of the training crop, in pixels; 0 takes that of the weights training starts from, or 64.
         eval_size: side of the evaluation crop, in pixels; 0 uses image_size.
-        crop_pct: fraction of the resized shorter side that the evaluation crop covers, in (0, 1].
+        crop_pct: fraction of the resized shorter side that the evaluation crop covers, in (0, 1]; 0 takes that of
+            the weights, or 1.
+        interpolation: how images are resized; "" takes what the weights were trained with, or bilinear.
+        mean: mean per channel for the normalisation, in [0, 1]; [] takes that of the weights, or of the data set.
+        std: standard deviation per channel, likewise.
         crop: training crop; pad adds a black border first (CIFAR), resized takes a random part (ImageNet).
         padding: width of the black border of the pad crop, in pixels.
         area: smallest and largest fraction of the image area that the resized crop takes, e.g. [0.08, 1.0].
@@ -39,12 +46,17 @@ class Data:
 
     dataset: str = "demo"
     root: str = ""
+    val_share: float = 0.2
+    split_seed: int = 0
     train_split: str = "train"
     val_split: str = "validation"
     num_classes: int = 0
-    image_size: int = 64
+    image_size: int = 0
     eval_size: int = 0
-    crop_pct: float = 1.0
+    crop_pct: float = 0.0
+    interpolation: Literal["", "bilinear", "bicubic", "nearest"] = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     crop: Literal["pad", "resized"] = "pad"
     padding: int = 4
     area: tuple[float, float] = (0.08, 1.0)
@@ -93,7 +105,10 @@ class Model:
         options: further arguments of the model, e.g. drop_rate (Dropout) or drop_path_rate (DropPath).
         drop_block: DropBlock's rate at the end of training, in [0, 1), rising from 0; for bottleneck ResNets only.
         drop_block_size: side of DropBlock's blocks, in feature pixels.
-        weights: checkpoint to start from; "" starts from random weights.
+        pretrained: start from timm's own weights of this network.
+        weights: checkpoint to start from, in any form that timm, torchvision, Lightning or this suite writes; ""
+            starts from random weights. A last layer for other classes starts anew.
+        freeze: names of modules that are not trained, e.g. [conv1, bn1, layer1].
         early_after: name of the module that the early head follows; "" means the first stage.
         early_weight: weight of the early head's loss.
     """
@@ -102,7 +117,9 @@ class Model:
     options: dict[str, int | float | bool | str] = field(default_factory=dict)
     drop_block: float = 0.0
     drop_block_size: int = 7
+    pretrained: bool = False
     weights: str = ""
+    freeze: tuple[str, ...] = ()
     early_after: str = ""
     early_weight: float = 0.3
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import torch
 from timm.data import create_dataset
 from torch.utils.data import Dataset, Subset
-from torchvision.transforms import v2
+from torchvision.transforms import InterpolationMode, v2
 
-from engine.errors import UserError, as_user_error, one_line
-from imagesets.classification import OPENERS, ImageSet, Records
+from engine.errors import UserError, as_user_error, nearest, one_line
+from imagesets.classification import OPENERS, ImageSet, Records, Split
 from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
 from keepcore import TwoViews
 from keepcore.build import choose
@@ -85,13 +86,23 @@ def open_source(data: Data, batch_size: int = 1, seed: int = 0) -> ImageSet:
 
     Source: torchvision.datasets, timm.data.
     """
-    if "/" in data.dataset:
+    source = _open(data, batch_size, seed)
+    return replace(source, mean=data.mean, std=data.std) if data.mean else source
+
+
+def _open(data: Data, batch_size: int, seed: int) -> ImageSet:
+    if "/" in data.dataset and not Path(data.dataset).is_dir():
         return _timm(data, batch_size, seed)
     if data.dataset not in OPENERS:
-        hint = "folder (ImageNet's layout), or a timm reader such as hfds/cifar10 or wds/"
-        names = ", ".join(name for name in OPENERS if name != "folder")
-        raise UserError(f"data.dataset must be one of {names}, {hint}, got {data.dataset!r}")
-    return OPENERS[data.dataset](Path(data.root).expanduser())
+        if Path(data.dataset).is_dir():
+            raise UserError(
+                f"data.dataset: {data.dataset} is a folder: use --data.dataset folder --data.root {data.dataset}"
+            )
+        hint = "folder (your own images), csv, or a timm reader such as hfds/cifar10 or wds/"
+        names = ", ".join(name for name in OPENERS if name not in ("folder", "csv"))
+        near = nearest(data.dataset, list(OPENERS))
+        raise UserError(f"data.dataset must be one of {names}, {hint}, got {data.dataset!r}{near}")
+    return OPENERS[data.dataset](Path(data.root).expanduser(), Split(data.val_share, data.split_seed))
 
 
 def _timm(data: Data, batch_size: int, seed: int) -> ImageSet:
@@ -214,7 +225,7 @@ def _pad_crop(data: Data) -> v2.Transform:
 
 
 def _resized_crop(data: Data) -> v2.Transform:
-    crop = v2.RandomResizedCrop(data.image_size, scale=data.area)
+    crop = v2.RandomResizedCrop(data.image_size, data.area, interpolation=_mode(data))
     return v2.Compose([crop, v2.RandomHorizontalFlip(data.hflip), *_jitter(data)])
 
 
@@ -231,7 +242,11 @@ def eval_crop(data: Data) -> Callable[[Any], Any]:
     Source: timm and torchvision evaluation transforms.
     """
     size = data.eval_size or data.image_size
-    return v2.Compose([v2.Resize(round(size / data.crop_pct)), v2.CenterCrop(size)])
+    return v2.Compose([v2.Resize(round(size / data.crop_pct), _mode(data)), v2.CenterCrop(size)])
+
+
+def _mode(data: Data) -> InterpolationMode:
+    return InterpolationMode(data.interpolation or "bilinear")
 
 
 def eval_transform(data: Data) -> Callable[[Any], Any]:

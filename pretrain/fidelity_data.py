@@ -14,8 +14,8 @@ from torchvision.transforms import v2
 from engine.checkpoint import newest
 from engine.errors import UserError
 from engine.loader import EpochLoader, in_order
-from imagesets.classification import VALIDATION_NAMES
 from imagesets.coco import BoxedImages, annotation_file, image_folder
+from imagesets.folders import VALIDATION_NAMES
 from imagesets.readers import read_rgb
 from networks.open import OpenNetwork
 from pretrain.config import Policy

@@ -13,6 +13,7 @@ from networks.create import create_network
 from networks.load_run import Trained, check_classes
 from pretrain.config import Config, Data
 from pretrain.data import open_source
+from pretrain.inputs import with_recorded_inputs
 
 Backbone = Trained[Config, nn.Module]
 
@@ -27,9 +28,11 @@ def load_trained(checkpoint_or_run: str, use: str = "auto") -> Backbone:
     Raises:
         UserError: the file was not written by pretrain.train, or it is damaged.
     """
-    return networks.load_run.load_trained(
-        checkpoint_or_run, "pretrain.train", Config, _build, use=use, options=str, classes=str
+    trained = networks.load_run.load_trained(
+        checkpoint_or_run, "pretrain.train", Config, _build, use=use, options=str, classes=str, input=str
     )
+    data = with_recorded_inputs(trained.config.data, json.loads(trained.content["input"]))
+    return replace(trained, config=replace(trained.config, data=data))
 
 
 def _build(content: dict[str, Any], config: Config) -> nn.Module:

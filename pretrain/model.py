@@ -1,15 +1,13 @@
 """The network, from timm or this suite, with an early head if the saliency needs one."""
 
+import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from torch import nn
 
-from engine.checkpoint import load_weights
 from engine.errors import UserError, as_user_error
 from keepcore.early_head import with_early_head
-from networks.create import create_network
-from networks.weights import load
+from networks.start import freeze_modules, start_network
 from pretrain.baselines.dropblock import attach_dropblock
 from pretrain.config import Config
 
@@ -26,15 +24,17 @@ def build_model(config: Config, num_classes: int, progress: Callable[[], float] 
         The network, wrapped in :class:`keepcore.EarlyHead` if ``augment.head`` is ``"early"``.
 
     Raises:
-        UserError: see :func:`networks.create.create_network`; or the weights do not fit the network.
+        UserError: see :func:`networks.start.start_network` and :func:`networks.start.freeze_modules`.
 
     Source: Gong et al., CVPR 2021, Sec. 3.1 (early head).
     """
-    model = create_network(config.model.name, num_classes, config.model.options, "model.name")
-    if config.model.weights:
-        path = Path(config.model.weights)
-        loaded = load(path, any_options=True, like=model.state_dict().keys())
-        load_weights(model, loaded.state, path)
+    spec = config.model
+    model, remarks = start_network(
+        spec.name, num_classes, spec.options, pretrained=spec.pretrained, weights=spec.weights
+    )
+    for remark in remarks:
+        print(f"remark: {remark}", file=sys.stderr)
+    freeze_modules(model, spec.freeze)
     if config.model.drop_block:
         if config.compile:
             raise UserError(
