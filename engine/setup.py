@@ -224,7 +224,8 @@ def _scaled_groups(
     head = {id(p) for part in (heads if isinstance(heads, tuple | list) else [heads]) for p in part.parameters()}
     if optim.head_lr != 1.0 and not head:
         raise UserError("optim.head_lr: the network does not say which layer is its last one")
-    decayed = param_groups_layer_decay(inner, optim.weight_decay, layer_decay=optim.layer_decay)
+    exempt = getattr(inner, "no_weight_decay", set)()
+    decayed = param_groups_layer_decay(inner, optim.weight_decay, tuple(exempt), layer_decay=optim.layer_decay)
     seen = {id(parameter) for group in decayed for parameter in group["params"]}
     others = [p for p in model.parameters() if id(p) not in seen and p.requires_grad]
     allowed = None if own is None else {id(parameter) for parameter in own}

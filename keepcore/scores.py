@@ -132,10 +132,14 @@ def _window_sums(values: Tensor, start_SY: Tensor, end_SY: Tensor, dim: int) -> 
         )
         return running.gather(dim, end) - running.gather(dim, start)
     sums = values.new_empty(shape)
-    for first, count, start, moves, end, ends_move in _pieces(start_SY[0].tolist(), end_SY[0].tolist()):
-        lower = running.narrow(dim, start, count if moves else 1)
-        upper = running.narrow(dim, end, count if ends_move else 1)
-        torch.sub(upper, lower, out=sums.narrow(dim, first, count))
+    for first, count, low, moves, high, ends_move in _pieces(start_SY[0].tolist(), end_SY[0].tolist()):
+        lower = running.narrow(dim, low, count if moves else 1)
+        upper = running.narrow(dim, high, count if ends_move else 1)
+        target = sums.narrow(dim, first, count)
+        if moves or ends_move:
+            torch.sub(upper, lower, out=target)
+        else:
+            target.copy_(upper - lower)
     return sums
 
 

@@ -242,7 +242,7 @@ def eval_crop(data: Data) -> Callable[[Any], Any]:
     Source: timm and torchvision evaluation transforms.
     """
     size = data.eval_size or data.image_size
-    return v2.Compose([v2.Resize(round(size / data.crop_pct), _mode(data)), v2.CenterCrop(size)])
+    return v2.Compose([v2.Resize(round(size / (data.crop_pct or 1.0)), _mode(data)), v2.CenterCrop(size)])
 
 
 def _mode(data: Data) -> InterpolationMode:

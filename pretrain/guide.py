@@ -50,21 +50,24 @@ def check_guide(config: Config) -> None:
         )
 
 
-def open_guide(config: Config, num_classes: int, normalize: Normalize, device: torch.device) -> nn.Module | None:
-    """Open the network that a checkpoint holds; return None for the network in training or its average.
+def open_guide(
+    config: Config, num_classes: int, normalize: Normalize, device: torch.device, average: nn.Module | None
+) -> nn.Module | None:
+    """Return the network whose saliency is used: a checkpoint's, or the average; None is the one in training.
 
     Args:
         config: config of the run.
         num_classes: K of the run.
         normalize: normalisation of the run, undone for a guide that has another one.
         device: device of the run.
+        average: moving average of the network in training, if there is one.
 
     Raises:
         UserError: the checkpoint cannot be opened, or has another number of classes.
     """
     path = config.guide.model
     if path in OWN or not uses_saliency(config):
-        return None
+        return average if path == "ema" else None
     opened = open_network(str(Path(path).expanduser()), field="guide.model")
     if opened.num_classes != num_classes:
         raise UserError(f"guide.model: {path} has {opened.num_classes} classes instead of {num_classes}")

@@ -52,11 +52,7 @@ def train(config: Config) -> dict[str, Any]:
     data = config.data
     _check(config)
     seed_process(config.seed, share.rank)
-    source = (
-        synthetic_source(data)
-        if config.synthetic
-        else open_source(data, data.batch_size // share.processes, config.seed)
-    )
+    source = _open(config, share.processes)
     config = _prepared(config, source, accelerator)
     data = config.data
     loader = build_loader(config, source.train, accelerator.device, share.rank, share.processes)
@@ -66,10 +62,7 @@ def train(config: Config) -> dict[str, Any]:
     mixing = generator(config.seed, "baseline", share.rank)
     engine.generators |= {"augment": draws, "baseline": mixing}
     normalize, classes = Normalize(source.mean, source.std), len(source.classes)
-    attention = load_attention(config, accelerator.device)
-    guide = open_guide(config, classes, normalize, accelerator.device)
-    if config.guide.model == "ema" and engine.ema is not None:
-        guide = engine.ema.module
+    average = None if engine.ema is None else engine.ema.module
     kept_maps = keep_maps(config, source.train, accelerator.device)
     step = build_step(
         config,
@@ -79,9 +72,9 @@ def train(config: Config) -> dict[str, Any]:
         (draws, mixing),
         progress,
         share,
-        attention,
+        load_attention(config, accelerator.device),
         accelerator.autocast,
-        guide,
+        open_guide(config, classes, normalize, accelerator.device, average),
         kept_maps,
     )
     job = Job(
@@ -99,6 +92,13 @@ def train(config: Config) -> dict[str, Any]:
     if source.set_aside and accelerator.is_main_process:
         write_split(source.train, source.val, folder.path / SPLIT)
     return Trainer(engine, job, config, folder).fit()
+
+
+def _open(config: Config, processes: int) -> ImageSet:
+    """Open the data set, or make random images."""
+    if config.synthetic:
+        return synthetic_source(config.data)
+    return open_source(config.data, config.data.batch_size // processes, config.seed)
 
 
 def _prepared(config: Config, source: ImageSet, accelerator: Accelerator) -> Config:

@@ -149,7 +149,7 @@ def test_frozen_modules_do_not_change_and_export_like_others(class_folders, raw,
     assert (
         train.main([*options(class_folders, "--model.freeze", "[layer9]"), "--output", str(tmp_path / "x")]) == 2
     )
-    assert "the network has no module 'layer9', did you mean 'layer" in capsys.readouterr().err
+    assert "the network has no module 'layer9' (did you mean 'layer" in capsys.readouterr().err
 
 
 def test_freezing_keeps_batchnorm_in_evaluation():
