@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, v2
 from engine.checkpoint import load_weights
 from engine.errors import UserError, one_line
 from networks.create import check_name, create_network
-from networks.metadata import CheckpointMetadata
+from networks.metadata import CheckpointMetadata, check_normalisation
 from networks.weights import load, read_content
 
 
@@ -93,8 +93,9 @@ def _from_file(path: Path, arch: str, field: str) -> OpenNetwork:
     count = _num_classes(create_network(name, 10, options, field), loaded.state, found)
     model = create_network(name, count, options, field)
     load_weights(model, loaded.state, found)
-    recorded: dict[str, Any] = {"mean": loaded.mean, "std": loaded.std, **metadata.json("input")}
-    return _described(model.eval(), name, recorded, metadata.arguments(), metadata.class_names(count))
+    return _described(
+        model.eval(), name, metadata.json("input"), metadata.arguments(), metadata.class_names(count)
+    )
 
 
 def _described(
@@ -110,8 +111,8 @@ def _described(
     return OpenNetwork(
         model=model,
         name=name,
-        mean=tuple(recorded.get("mean") or default["mean"]),
-        std=tuple(recorded.get("std") or default["std"]),
+        mean=check_normalisation("mean", recorded.get("mean") or default["mean"]),
+        std=check_normalisation("std", recorded.get("std") or default["std"]),
         size=int(side),
         crop_pct=float(recorded.get("crop_pct") or default["crop_pct"]),
         interpolation=str(recorded.get("interpolation") or default["interpolation"]),

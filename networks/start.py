@@ -11,7 +11,7 @@ from torch import nn
 from engine.checkpoint import load_weights
 from engine.errors import UserError, nearest, one_line
 from networks.create import check_name, create_network
-from networks.metadata import CheckpointMetadata
+from networks.metadata import CheckpointMetadata, check_normalisation
 from networks.open import classifier_name
 from networks.weights import load, read_content
 
@@ -34,33 +34,33 @@ class Inputs(NamedTuple):
     crop_pct: float
 
 
-def inputs_of_weights(name: str, *, pretrained: bool, weights: str, field: str = "model") -> Inputs:
+def inputs_of_weights(name: str, *, pretrained: bool, weights: str, field: str = "model.") -> Inputs:
     """Return how images reached the network whose weights training starts from; downloads nothing.
 
     Args:
         name: timm name of the network.
         pretrained: whether the weights are timm's own.
         weights: checkpoint in any form; "" if they are timm's.
-        field: group of the options, for messages.
+        field: prefix of the options, for messages.
 
     Raises:
         UserError: the name is unknown, both kinds of weights are given, or the file is missing or damaged.
 
     Source: timm.data.resolve_data_config.
     """
-    check_name(name, f"{field}.name")
+    check_name(name, _name_option(field))
     if pretrained and weights:
-        raise UserError(f"{field}.pretrained and {field}.weights are two sources of weights: give one")
+        raise UserError(f"{field}pretrained and {field}weights are two sources of weights: give one")
     recorded: dict[str, Any] = {}
     if weights:
         content, path = read_content(Path(weights).expanduser())
         metadata = CheckpointMetadata(content, path)
-        recorded = metadata.arguments() | metadata.normalisation() | metadata.json("input")
+        recorded = metadata.arguments() | metadata.json("input")
     config = timm.get_pretrained_cfg(name)
-    default = resolve_data_config({}, pretrained_cfg={} if config is None else config.to_dict())
+    default = resolve_data_config({"model": name}, pretrained_cfg={} if config is None else config.to_dict())
     return Inputs(
-        mean=tuple(recorded.get("mean") or default["mean"]),
-        std=tuple(recorded.get("std") or default["std"]),
+        mean=check_normalisation("mean", recorded.get("mean") or default["mean"], f"{weights}: "),
+        std=check_normalisation("std", recorded.get("std") or default["std"], f"{weights}: "),
         size=int(recorded.get("size") or recorded.get("img_size") or default["input_size"][-1]),
         interpolation=str(recorded.get("interpolation") or default["interpolation"]),
         crop_pct=float(recorded.get("crop_pct") or default["crop_pct"]),
@@ -74,7 +74,7 @@ def start_network(
     *,
     pretrained: bool,
     weights: str,
-    field: str = "model",
+    field: str = "model.",
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """Make a network with weights to start from.
 
@@ -84,7 +84,7 @@ def start_network(
         options: further arguments of the network.
         pretrained: take timm's own weights from the hub.
         weights: checkpoint in any form; "" for none.
-        field: group of the options, for messages.
+        field: prefix of the options, for messages.
 
     Returns:
         The network, and remarks about what was replaced.
@@ -95,16 +95,20 @@ def start_network(
     Source: timm.create_model.
     """
     if pretrained:
-        check_name(name, f"{field}.name")
+        check_name(name, _name_option(field))
         try:
             return timm.create_model(name, pretrained=True, num_classes=num_classes, **options), ()
         except (TypeError, OSError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"{field}.pretrained: timm's weights of {name} cannot be had: {one_line(error)}; "
-                f"with a file of weights, give --{field}.weights"
+                f"{field}pretrained: timm's weights of {name} cannot be had: {one_line(error)}; "
+                f"with a file of weights, give --{field}weights"
             ) from error
-    model = create_network(name, num_classes, options, f"{field}.name")
+    model = create_network(name, num_classes, options, _name_option(field))
     return model, _fill(model, Path(weights).expanduser()) if weights else ()
+
+
+def _name_option(field: str) -> str:
+    return f"{field}name" if field else "model"
 
 
 def freeze_modules(model: nn.Module, names: Sequence[str], field: str = "model.freeze") -> None:

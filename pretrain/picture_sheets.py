@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from engine.errors import UserError, check_ranges
-from imagesets.contact_sheet import check_picture_name, heat, picture, save_picture, sheet
+from imagesets.contact_sheet import check_picture_name, heat, picture, render, save_picture, sheet
 from imagesets.normalize import Normalize
 from imagesets.region_rows import region_rows
 from keepcore import build_keep
@@ -79,3 +80,25 @@ def fidelity_sheet(
         *([picture(result_BCHW[i], SIZE) for i in indices] for *_, result_BCHW in results),
     ]
     save_picture(sheet(rows, ("clean", "saliency", *titles)), out)
+
+
+def prediction_sheet(examples: Sequence[tuple[Tensor, Tensor, str]], out: Path) -> None:
+    """Draw one column per image: the image under its caption, and its saliency.
+
+    Args:
+        examples: image uint8 C x S x S, map_SS and caption.
+        out: image file to write.
+
+    Source: Selvaraju et al., ICCV 2017, Figure 1 (the layout).
+    """
+    figure = Figure(figsize=(2.0 * len(examples), 4.6), dpi=100)
+    axes_2C = figure.subplots(2, len(examples), squeeze=False)
+    for column, (image_CSS, map_SS, caption) in enumerate(examples):
+        axes_2C[0][column].imshow(image_CSS.permute(1, 2, 0).numpy())
+        axes_2C[0][column].set_title(caption, fontsize=9)
+        axes_2C[1][column].imshow(map_SS.numpy(), cmap="magma")
+    for axes in axes_2C.flat:
+        axes.set_axis_off()
+    axes_2C[1][0].set_title("saliency (feature gradient)", fontsize=9, loc="left")
+    figure.tight_layout()
+    save_picture(render(figure), out)

@@ -20,8 +20,9 @@ class Data:
         image_size: side of the crop, in pixels; images are resized to it first.
         padding: width of the reflected border added before the random crop, in pixels.
         hflip: probability of a horizontal flip.
-        mean: mean of each channel that the normalisation subtracts, of values in [0, 1]; CIFAR-10's by default.
-        std: standard deviation of each channel that it divides by, > 0.
+        mean: mean of each channel that the normalisation subtracts, of values in [0, 1]; [] takes that of the
+            weights training starts from, or CIFAR-10's.
+        std: standard deviation of each channel that it divides by, > 0; likewise.
         labels: number of labelled images in total, a multiple of the number of classes.
         split_seed: seed that decides which images are labelled; -1 uses the seed of the run.
         label_file: file with the indices of the labelled training images (.txt, .json or .npy); "" draws them.
@@ -40,8 +41,8 @@ class Data:
     image_size: int = 32
     padding: int = 4
     hflip: float = 0.5
-    mean: tuple[float, float, float] = (0.49139968, 0.48215841, 0.44653091)
-    std: tuple[float, float, float] = (0.24703223, 0.24348513, 0.26158784)
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     labels: int = 4000
     split_seed: int = -1
     label_file: str = ""
@@ -123,6 +124,10 @@ class Config(TrainingConfig):
     Attributes:
         model: name of a timm model or one of this suite's, e.g. wrn_28_2 or cifar_resnet18.
         model_options: further arguments of the model, e.g. {variant: uda}.
+        pretrained: start from timm's own weights of this model.
+        weights: checkpoint to start from, in any form that timm, torchvision, Lightning or this suite writes; ""
+            starts from random weights. A last layer for other classes starts anew.
+        freeze: names of modules that are not trained, e.g. [conv1, bn1, layer1].
         early_after: name of the module that the early head follows; "" means the first stage.
         data: data set, label split and batches.
         loss: losses.
@@ -133,6 +138,9 @@ class Config(TrainingConfig):
 
     model: str = "wrn_28_2"
     model_options: dict[str, Any] = field(default_factory=dict)
+    pretrained: bool = False
+    weights: str = ""
+    freeze: tuple[str, ...] = ()
     early_after: str = ""
     data: Data = field(default_factory=Data)
     loss: Loss = field(default_factory=Loss)

@@ -19,9 +19,11 @@ from engine.setup import Engine, build_accelerator, build_engine
 from imagesets.normalize import Normalize
 from keepcore import without_early_head
 from keepcore.draws import BatchShard
+from networks.metadata import check_normalisation
 from semi_supervised.accuracy import evaluate
 from semi_supervised.config import Config
 from semi_supervised.data import build_loader, open_parts, resident
+from semi_supervised.inputs import with_inputs
 from semi_supervised.model import build_model
 from semi_supervised.step import build_step
 from semi_supervised.strong import build_strong
@@ -38,6 +40,7 @@ def train(config: Config) -> dict[str, Any]:
 
     Source: Gong et al., CVPR 2021, Sec. 4.3; Xie et al., NeurIPS 2020.
     """
+    given, config = config, with_inputs(config)
     accelerator, data = build_accelerator(config), config.data
     share = BatchShard(accelerator.process_index, accelerator.num_processes)
     _check(config)
@@ -68,7 +71,7 @@ def train(config: Config) -> dict[str, Any]:
         progress=progress,
     )
     folder = RunFolder(Path(config.output), writes=accelerator.is_main_process)
-    folder.open(config)
+    folder.open(given)
     if folder.resumes:
         check_split(folder.last, opened.split["hash"])
     return Trainer(engine, job, config, folder).fit()
@@ -83,8 +86,8 @@ def _check(config: Config) -> None:
     check_ranges(config.data, "data.", image_size=(4, 4096), padding=(0, None), hflip=(0, 1), workers=(0, None))
     check_ranges(config.data, "data.", eval_batch_size=(1, None), steps_per_epoch=(1, 10**7))
     check_ranges(config.data, "data.", labelled_batch=(1, 10**6), unlabelled_batch=(1, 10**6))
-    if not min(config.data.std) > 0:
-        raise UserError(f"data.std must be positive, got {config.data.std}")
+    for name in ("mean", "std"):
+        check_normalisation(f"data.{name}", getattr(config.data, name))
 
 
 def check_split(last: Path, expected: str) -> None:

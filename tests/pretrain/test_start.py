@@ -14,6 +14,7 @@ from engine.config import OptimConfig
 from engine.errors import UserError
 from engine.setup import _optimizer
 from networks.create import create_network
+from networks.open import open_network
 from networks.start import freeze_modules, inputs_of_weights, start_network
 from pretrain import evaluate, export, train
 from pretrain.config import Config, Data, Model
@@ -59,6 +60,14 @@ def test_networks_of_other_kinds(name, tmp_path):
     model, remarks = start_network(name, 4, {}, pretrained=False, weights=str(tmp_path / "w.pth"))
     assert len(remarks) == 1
     assert model(torch.rand(1, 3, 224, 224) if "cifar" not in name else torch.rand(1, 3, 32, 32)).shape == (1, 4)
+
+
+def test_a_file_that_records_no_input_has_that_of_its_architecture(tmp_path):
+    torch.save(create_network("vit_tiny_patch16_224", 3, {}).state_dict(), tmp_path / "w.pth")
+    weights = str(tmp_path / "w.pth")
+    found = inputs_of_weights("vit_tiny_patch16_224", pretrained=False, weights=weights)
+    assert (found.mean, found.interpolation, found.size) == ((0.5, 0.5, 0.5), "bicubic", 224)
+    assert open_network(weights, arch="vit_tiny_patch16_224").std == (0.5, 0.5, 0.5)
 
 
 def test_weights_that_do_not_fit(raw):

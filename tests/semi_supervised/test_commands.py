@@ -9,6 +9,8 @@ import sys
 import pytest
 import torch
 
+from engine import checkpoint
+from networks.create import create_network
 from semi_supervised import evaluate, pictures, reproduce, train
 from semi_supervised.config import RECIPES
 from semi_supervised.grid import GRID
@@ -136,7 +138,10 @@ def test_listing_shows_table_9(capsys, tmp_path):
         (["--loss.tsa", "square"], "loss.tsa must be one of none"),
         (["--augment.op", "cutout"], "op paste and score max, got cutout"),
         (["--guide.model", "ema", "--ema_decay", "0"], "needs an averaged network"),
-        (["--data.std", "[0.2, 0.0, 0.2]"], "data.std must be positive, got (0.2, 0.0, 0.2)"),
+        (
+            ["--data.mean", "[0.5, 0.5, 0.5]", "--data.std", "[0.2, 0.0, 0.2]"],
+            "data.std must be three numbers in [0, 1], std above 0, got (0.2, 0.0, 0.2)",
+        ),
         (["--guide.model", "teacher"], "guide.model must be one of student, ema"),
         (["--model", "wrn_28_3"], "unknown model 'wrn_28_3'"),
         (["--data.resident", "maybe"], "data.resident must be one of auto, yes, no"),
@@ -243,3 +248,20 @@ def test_a_misspelt_option_of_the_network_is_told(class_folders, tmp_path, capsy
     options = ["--model_options", "{bn_momentun: 0.1}"]
     assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *options) == 2
     assert "unknown option 'bn_momentun'" in capsys.readouterr().err
+
+
+def test_it_starts_from_weights_and_takes_their_normalisation(class_folders, tmp_path, capsys):
+    """A run of other classes gives the network, its mean and its deviation; the last layer starts anew."""
+    weights = tmp_path / "w.pth"
+    inputs = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "size": 32}
+    network = create_network("wrn_10_1", 3, {})
+    content = {"state_dict": network.state_dict(), "arch": "wrn_10_1", "input": json.dumps(inputs)}
+    checkpoint.save(content, weights)
+    options = ["--weights", str(weights), "--freeze", "[conv1]", "--loss.weight", "0", "--augment.op", "none"]
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "run", *options) == 0
+    assert "remark: " in capsys.readouterr().err
+    saved = checkpoint.load(tmp_path / "run" / "last.pth")
+    assert json.loads(saved["input"])["mean"] == [0.5, 0.4, 0.3]
+    assert torch.equal(saved["state_dict"]["conv1.weight"], network.state_dict()["conv1.weight"])
+    assert run("demo_uda_keeprandaugment", class_folders, tmp_path / "x", "--weights", "missing.pth") == 2
+    assert "missing.pth not found" in capsys.readouterr().err
