@@ -3,13 +3,14 @@
 
     git clone https://github.com/cjf8899/KeepAugment_Pytorch PEER
     pip install bnnr==0.8.0
-    python benchmarks/peers.py --keepaugment_pytorch PEER --bnnr --out RESULT.json
+    python benchmarks/peers.py --keepaugment_pytorch PEER --bnnr gradcam --out RESULT.json
 
 One network, one batch of 32 x 32 images, one optimizer; the variants take turns. cjf8899's Keep_Cutout runs as its
 train.py calls it: on normalised images, with its rejection loop, and with the crop and flip that it applies to
 each image again on the CPU; its .cuda() calls do nothing on a machine without a GPU. bnnr's AICD is no KeepCutout:
 it masks the least salient tiles of every image, by Grad-CAM or Opti-CAM at the last stage, on uint8 arrays. A peer
-that is not given is left out. What takes more than 20 plain steps is measured once.
+that is not given is left out. What takes more than 20 plain steps is measured once. The learning
+rate is 0, so that all variants see one network.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from keepcore import KeepCutout, anywhere, at_scale, feature_gradient, input_gra
 from networks.create import create_network  # noqa: E402
 
 LENGTH = 16
+EXPLAINERS = {"gradcam": "Grad-CAM", "opticam": "Opti-CAM"}
 SLOW = 20  # times the plain step; what takes longer is measured once
 Augment = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -86,7 +88,7 @@ def keepaugment_pytorch(clone: Path, device: torch.device) -> dict[str, Augment]
     }
 
 
-def bnnr(model: nn.Module) -> dict[str, Augment]:
+def bnnr(model: nn.Module, explainers: list[str]) -> dict[str, Augment]:
     """Return bnnr's variants."""
     peer = importlib.import_module("bnnr.icd")
     normalize = Normalize(CIFAR_MEAN, CIFAR_STD)
@@ -103,7 +105,7 @@ def bnnr(model: nn.Module) -> dict[str, Augment]:
 
         return apply
 
-    return {"bnnr, AICD with Grad-CAM": variant("gradcam"), "bnnr, AICD with Opti-CAM": variant("opticam")}
+    return {f"bnnr, AICD with {EXPLAINERS[name]}": variant(name) for name in explainers}
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:
@@ -115,11 +117,31 @@ def timed(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
+def measure(variants: dict[str, Augment], step, stage, rounds: int, device: torch.device):
+    """Return the seconds of the stage alone and of the whole step, for each variant."""
+    alone: dict[str, list[float]] = {name: [] for name in variants}
+    whole: dict[str, list[float]] = {name: [] for name in variants}
+    slow: set[str] = set()
+    for number in range(rounds + 1):
+        for name, augment in variants.items():
+            if name in slow:
+                continue
+            seconds = [timed(lambda a=augment: stage(a), device), timed(lambda a=augment: step(a), device)]
+            if number == 0 and seconds[1] > SLOW * timed(lambda: step(variants["ours, Cutout"]), device):
+                slow.add(name)
+            if number or name in slow:  # the first round warms up, but for what takes minutes
+                alone[name].append(seconds[0])
+                whole[name].append(seconds[1])
+    return alone, whole
+
+
 def main() -> int:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keepaugment_pytorch", type=Path, help="clone of cjf8899/KeepAugment_Pytorch")
-    parser.add_argument("--bnnr", action="store_true", help="measure the installed bnnr")
+    parser.add_argument(
+        "--bnnr", nargs="*", default=[], choices=tuple(EXPLAINERS), help="the installed bnnr's maps"
+    )
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path)
@@ -127,14 +149,13 @@ def main() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     model = create_network("cifar_resnet18", 10, {}).to(device).train()
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), 0.0, momentum=0.9)
     images = torch.randint(256, (arguments.batch, 3, 32, 32), dtype=torch.uint8, device=device)
     labels = torch.randint(10, (arguments.batch,), device=device)
     variants = ours()
     if arguments.keepaugment_pytorch:
         variants |= keepaugment_pytorch(arguments.keepaugment_pytorch, device)
-    if arguments.bnnr:
-        variants |= bnnr(model)
+    variants |= bnnr(model, arguments.bnnr) if arguments.bnnr else {}
 
     def step(augment: Augment) -> None:
         augmented = augment(model, images, labels)
@@ -142,22 +163,9 @@ def main() -> int:
         optimizer.step()
         optimizer.zero_grad()
 
-    stage: dict[str, list[float]] = {name: [] for name in variants}
-    whole: dict[str, list[float]] = {name: [] for name in variants}
-    slow: set[str] = set()
-    for number in range(arguments.rounds + 1):
-        for name, augment in variants.items():
-            if name in slow:
-                continue
-            seconds = [
-                timed(lambda a=augment: a(model, images, labels), device),
-                timed(lambda a=augment: step(a), device),
-            ]
-            if number == 0 and seconds[1] > SLOW * timed(lambda: step(variants["ours, Cutout"]), device):
-                slow.add(name)
-            if number or name in slow:  # the first round warms up, but for what takes minutes
-                stage[name].append(seconds[0])
-                whole[name].append(seconds[1])
+    stage, whole = measure(
+        variants, step, lambda augment: augment(model, images, labels), arguments.rounds, device
+    )
     plain = statistics.median(whole["ours, Cutout"])
     rows = {}
     for name in variants:

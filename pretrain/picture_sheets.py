@@ -102,3 +102,28 @@ def prediction_sheet(examples: Sequence[tuple[Tensor, Tensor, str]], out: Path) 
     axes_2C[1][0].set_title("saliency (feature gradient)", fontsize=9, loc="left")
     figure.tight_layout()
     save_picture(render(figure), out)
+
+
+def exploration_sheet(columns: Sequence[tuple[str, Sequence[Tensor], Sequence[str]]], out: Path) -> None:
+    """Draw one row per image: pictures and maps under their captions.
+
+    Args:
+        columns: title, and for each image a picture (uint8 C x S x S) or map_SS, and its caption.
+        out: image file to write.
+
+    Source: Gong et al., CVPR 2021, Figure 1.
+    """
+    rows = len(columns[0][1])
+    figure = Figure(figsize=(1.9 * len(columns), 2.2 * rows + 0.5), dpi=100)
+    axes_RC = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (title, pictures, captions) in enumerate(columns):
+        for row, (cell, caption) in enumerate(zip(pictures, captions, strict=True)):
+            axes = axes_RC[row][column]
+            if cell.ndim == 3:
+                axes.imshow(cell.permute(1, 2, 0).numpy())
+            else:
+                axes.imshow(cell.sqrt().numpy(), cmap="magma")  # saliency spans orders of magnitude
+            axes.set_axis_off()
+            axes.set_title(f"{title}\n{caption}" if row == 0 else caption, fontsize=8)
+    figure.tight_layout()
+    save_picture(render(figure), out)
