@@ -1,9 +1,7 @@
 import math
-import threading
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from keepcore import KeepCutout, MapCache
 from keepcore.cached import due_positions
@@ -110,43 +108,6 @@ def test_every_image_is_due_once_in_every_so_many_epochs():
         assert set().union(*rounds) == set(range(1000))
         assert max(map(len, rounds)) - min(map(len, rounds)) <= 1
     assert due_positions(index, 3, 1).tolist() == list(range(1000))
-
-
-def test_processes_share_their_maps(tmp_path):
-    """Two threads play two processes: both end with the maps of both."""
-    caches = [MapCache(8, 4) for _ in range(2)]
-    maps = torch.rand(2, 3, 8, 8) + 0.1
-
-    def run(rank, gathered, barrier):
-        def all_gather(parts, tensor):
-            gathered[rank] = tensor
-            barrier.wait()
-            parts.copy_(torch.cat([gathered[0], gathered[1]]))
-            barrier.wait()
-
-        index = torch.tensor([0, 1, 2]) + 3 * rank
-        due = torch.tensor([0, 2]) if rank else torch.tensor([], dtype=torch.int64)
-        gather.by_thread[threading.get_ident()] = all_gather
-        caches[rank].update(index, WHOLE.expand(3, -1), due, maps[rank][due], processes=2)
-
-    class gather:
-        by_thread = {}  # noqa: RUF012
-
-        def __call__(self, parts, tensor):
-            self.by_thread[threading.get_ident()](parts, tensor)
-
-    real, dist.all_gather_into_tensor = getattr(dist, "all_gather_into_tensor", None), gather()
-    try:
-        shared, barrier = {}, threading.Barrier(2)
-        threads = [threading.Thread(target=run, args=(rank, shared, barrier)) for rank in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-    finally:
-        dist.all_gather_into_tensor = real
-    assert torch.equal(caches[0].maps_NSS, caches[1].maps_NSS)
-    assert caches[0].maps_NSS.flatten(1).any(1).tolist() == [False, False, False, True, False, True, False, False]
 
 
 def test_mistakes():
