@@ -23,7 +23,8 @@ from engine.run_folder import provenance  # noqa: E402
 from imagesets.normalize import Normalize  # noqa: E402
 from keepcore.config import KeepConfig  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
-from semi_supervised.config import Config, Data, Guide, Loss  # noqa: E402
+from semi_supervised.config import Config, Guide, Loss  # noqa: E402
+from semi_supervised.inputs import CIFAR10_MEAN, CIFAR10_STD  # noqa: E402
 from semi_supervised.model import build_model  # noqa: E402
 from semi_supervised.step import build_step  # noqa: E402
 from semi_supervised.strong import build_strong  # noqa: E402
@@ -49,7 +50,7 @@ def variant(config: Config, arguments: argparse.Namespace, device: torch.device)
     if arguments.channels_last:
         model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9, nesterov=True)
-    normalize = Normalize(Data().mean, Data().std)
+    normalize = Normalize(CIFAR10_MEAN, CIFAR10_STD)
     draws = (torch.Generator().manual_seed(0), torch.Generator().manual_seed(1))
     strong = build_strong(config, lambda: model, normalize, draws, BatchShard())
 

@@ -9,12 +9,13 @@ import torch
 from engine.errors import UserError
 from imagesets.normalize import Normalize
 from keepcore.draws import BatchShard, among
-from semi_supervised.config import Config, Data, Guide, Loss, Strong
+from semi_supervised.config import Config, Guide, Loss, Strong
+from semi_supervised.inputs import CIFAR10_MEAN, CIFAR10_STD
 from semi_supervised.losses import consistency_loss, pseudo_target, supervised_loss
 from semi_supervised.step import build_step
 from semi_supervised.strong import build_strong
 
-NORMALIZE = Normalize(Data().mean, Data().std)
+NORMALIZE = Normalize(CIFAR10_MEAN, CIFAR10_STD)
 
 
 def generators(seed=0):
