@@ -41,7 +41,11 @@ class Chain:
     def __init__(self, out: Path) -> None:
         self.out, self.seconds, self.start = out, {}, time.time()
         self.bar = Progress(
-            BarColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.description}"), transient=True
+            BarColumn(20),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+            transient=True,
         )
         self.task = self.bar.add_task("", total=sum(EXPECTED.values()))
 
@@ -69,7 +73,7 @@ def last_line(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 500))
         lines = file.read().decode(errors="replace").split("\n")
-    return next((line.strip()[:70] for line in reversed(lines) if line.strip()), "")
+    return next((line.strip()[:40] for line in reversed(lines) if line.strip()), "")
 
 
 def backbone_and_detector(chain: Chain, arm: str, data: Path) -> None:
