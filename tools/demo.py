@@ -24,14 +24,14 @@ ARMS = ("cutmix", "keepcutmix")
 
 
 EXPECTED = {  # seconds on two cores; they weight the progress line
-    "pretrain_cutmix": 120,
-    "evaluate_cutmix": 10,
-    "detect_cutmix": 110,
-    "pretrain_keepcutmix": 125,
-    "evaluate_keepcutmix": 10,
-    "detect_keepcutmix": 110,
-    "reid_train": 80,
-    "reid_evaluate": 15,
+    "pretrain_cutmix": 43,
+    "evaluate_cutmix": 5,
+    "detect_cutmix": 47,
+    "pretrain_keepcutmix": 44,
+    "evaluate_keepcutmix": 5,
+    "detect_keepcutmix": 44,
+    "reid_train": 34,
+    "reid_evaluate": 6,
 }
 
 
