@@ -37,9 +37,9 @@ from keepcore.boxes import box_mask  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
 from keepcore.scores import box_scores, candidates  # noqa: E402
 from networks.create import create_network  # noqa: E402
+from pretrain.crop_windows import IndexedLoader  # noqa: E402
 from pretrain.guide import KeptMaps  # noqa: E402
 from pretrain.loaders import resident_loader  # noqa: E402
-from pretrain.located import Indexed  # noqa: E402
 
 LENGTH, BATCH, DECAY = 16, 128, 0.99
 REFRESH = (2, 5, 10, 20)
@@ -109,8 +109,8 @@ def main() -> int:
     keep, generator = build_keep(EXACT), torch.Generator().manual_seed(0)
     kept = {every: KeptMaps(MapCache(len(images)), every) for every in REFRESH}
     plan = shuffled(len(images), BATCH, 0)
-    loader = Indexed(
-        resident_loader(images, plan, 0, device=torch.device("cpu"), padding=4, hflip=0.5, located=True), plan
+    loader = IndexedLoader(
+        resident_loader(images, plan, 0, device=torch.device("cpu"), padding=4, hflip=0.5, with_windows=True), plan
     )
     found: dict[str, list[dict[str, float]]] = {}
     for epoch in range(arguments.epochs):

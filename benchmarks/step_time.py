@@ -27,8 +27,8 @@ from keepcore import KeepConfig  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
 from networks.create import create_network  # noqa: E402
 from pretrain.config import Config, Data, Guide, Model  # noqa: E402
+from pretrain.crop_windows import CpuIndices  # noqa: E402
 from pretrain.guide import keep_maps  # noqa: E402
-from pretrain.located import Indices  # noqa: E402
 from pretrain.model import build_model  # noqa: E402
 from pretrain.step import build_step  # noqa: E402
 
@@ -92,7 +92,7 @@ def variant(arguments: argparse.Namespace, changes: dict, device: torch.device):
     labels = torch.randint(10, (arguments.batch,), device=device)
     window = torch.tensor([[1.0, 0.0, 1.0, 0.0]], device=device).expand(arguments.batch, -1)
     extras = {
-        "index": Indices(list(range(arguments.batch))),
+        "index": CpuIndices(list(range(arguments.batch))),
         "window": window,
         "epoch": 1,
     }  # a tenth of them is due

@@ -90,6 +90,12 @@ class ProgressLine:
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
+def print_remarks(remarks: Iterable[str]) -> None:
+    """Print what the user should know, one line each, on stderr; empty remarks are left out."""
+    for remark in filter(None, remarks):
+        print(f"remark: {remark}", file=sys.stderr)
+
+
 def tracked(items: Iterable[T], title: str, total: int | None = None) -> Iterator[T]:
     """Iterate over items with a progress bar and an ETA on stderr; silent if stderr is not a terminal.
 

@@ -120,7 +120,8 @@ def _restore_tensors(job: Job, saved: dict[str, torch.Tensor], folder: RunFolder
     shapes = [{name: tuple(value.shape) for name, value in tensors.items()} for tensors in (saved, job.tensors)]
     if shapes[0] != shapes[1]:
         raise UserError(
-            f"{folder.last} holds the further state {shapes[0]} instead of {shapes[1]}: resume as it began"
+            f"{folder.last} was written with other options: it holds the tensors {shapes[0]}, and this run needs "
+            f"{shapes[1]}; resume with the options that the run was started with"
         )
     for name, tensor in job.tensors.items():
         tensor.copy_(saved[name])

@@ -73,9 +73,7 @@ def controls_of(recipe: Mapping[str, Any]) -> dict[str, Recipe]:
         "centre prior": blind | {"control": "centre"},
         "noise": blind | {"control": "noise"},
     }
-    if (
-        augment["op"] == "paste"
-    ):  # all boxes have one size: the same size elsewhere, and by noise, is a random paste
+    if augment["op"] == "paste":  # boxes of one size: moved elsewhere or chosen by noise, they are random pastes
         changes = {"random paste": _without(augment, SELECTION) | {"selective": False}} | changes
         changes = _without(changes, ("same size", "noise"))
     elif augment["op"] in CLIPPED and augment.get("match", DEFAULTS.match) == "any":

@@ -13,7 +13,7 @@ from torchvision.datasets import CIFAR10
 from engine.errors import UserError
 from engine.progress import tracked
 from imagesets.demo.make import ensure
-from imagesets.folders import VALIDATION_NAMES, open_csv, open_folder
+from imagesets.folders import open_csv, open_folder, validation_folder
 from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
 
 CIFAR_MEAN = (125.3 / 255, 123.0 / 255, 113.9 / 255)
@@ -76,8 +76,8 @@ def _few_labels(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 -
 
 def _folder(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable
     train, val = open_folder(root, *split)
-    given = any((root / name).is_dir() for name in VALIDATION_NAMES)
-    return ImageSet(train, val, tuple(train.classes), IMAGENET_MEAN, IMAGENET_STD, set_aside=not given)
+    set_aside = validation_folder(root) is None
+    return ImageSet(train, val, tuple(train.classes), IMAGENET_MEAN, IMAGENET_STD, set_aside=set_aside)
 
 
 def _csv(root: Path, split: Split = Split()) -> ImageSet:  # noqa: B008 - immutable

@@ -59,7 +59,7 @@ def open_folder(root: Path, val_share: float, split_seed: int) -> tuple[ImageLis
 
     Source: torchvision.datasets.ImageFolder.
     """
-    val = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
+    val = validation_folder(root)
     train = root / "train"
     if train.is_dir() and val is not None:
         parts = _image_folder(train), _image_folder(val)
@@ -72,6 +72,11 @@ def open_folder(root: Path, val_share: float, split_seed: int) -> tuple[ImageLis
         raise UserError(f"data.root: {root.resolve()} has {val.name}/ but no train/")
     whole = _image_folder(train if train.is_dir() else root)
     return split(whole, train if train.is_dir() else root, val_share, split_seed)
+
+
+def validation_folder(root: Path) -> Path | None:
+    """Return the folder of a data set's validation part; None if it has none."""
+    return next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), None)
 
 
 def split(images: ImageList, root: Path, val_share: float, seed: int) -> tuple[ImageList, ImageList]:

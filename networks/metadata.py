@@ -1,7 +1,7 @@
 """What checkpoints record in addition to their weights: architecture, options, normalisation, class names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,6 +84,56 @@ class CheckpointMetadata(NamedTuple):
                 f"{self.path} was trained with the option {', '.join(changed)}, "
                 "which changes the network in ways that Detectron2's ResNet cannot express"
             )
+
+
+class Inputs(NamedTuple):
+    """How images reach a network, as far as its weights record it.
+
+    Attributes:
+        mean: mean per channel, of values in [0, 1].
+        std: standard deviation, likewise.
+        size: side of the images, pixels.
+        interpolation: bilinear, bicubic, ...
+        crop_pct: fraction of the resized shorter side that the evaluation crop covers.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int
+    interpolation: str
+    crop_pct: float
+
+
+def read_inputs(recorded: Mapping[str, Any], default: Mapping[str, Any], where: str = "") -> Inputs:
+    """Take each value from what a file records, or from timm's data config.
+
+    Args:
+        recorded: the ``input`` of our files; {} if there is none.
+        default: result of ``timm.data.resolve_data_config``.
+        where: start of an error message.
+
+    Raises:
+        UserError: see :func:`check_normalisation`.
+
+    Source: timm.data.resolve_data_config.
+    """
+    return Inputs(
+        mean=check_normalisation("mean", recorded.get("mean") or default["mean"], where),
+        std=check_normalisation("std", recorded.get("std") or default["std"], where),
+        size=int(recorded.get("size") or default["input_size"][-1]),
+        interpolation=str(recorded.get("interpolation") or default["interpolation"]),
+        crop_pct=float(recorded.get("crop_pct") or default["crop_pct"]),
+    )
+
+
+def check_pair(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Check that the options data.mean and data.std are given together or not at all.
+
+    Raises:
+        UserError: only one of them is given.
+    """
+    if bool(mean) != bool(std):
+        raise UserError("data.mean and data.std belong together: give both or neither")
 
 
 def check_normalisation(name: str, values: Any, where: str = "") -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, v2
 from engine.checkpoint import load_weights
 from engine.errors import UserError, one_line
 from networks.create import check_name, create_network
-from networks.metadata import CheckpointMetadata, check_normalisation
+from networks.metadata import CheckpointMetadata, read_inputs
 from networks.weights import load, read_content
 
 
@@ -45,8 +45,20 @@ class OpenNetwork:
 
     def crop(self) -> Callable[[Any], Any]:
         """Return the evaluation's transform PIL image -> S x S image: resize the shorter side, crop the centre."""
-        side = round(self.size / self.crop_pct)
-        return v2.Compose([v2.Resize(side, InterpolationMode(self.interpolation)), v2.CenterCrop(self.size)])
+        return centre_crop(self.size, self.crop_pct, self.interpolation)
+
+
+def centre_crop(size: int, crop_pct: float, interpolation: str) -> Callable[[Any], Any]:
+    """Build the transform image -> S x S image: resize the shorter side, then crop the centre.
+
+    Args:
+        size: S, pixels.
+        crop_pct: fraction of the resized shorter side that the crop covers.
+        interpolation: bilinear, bicubic, ...
+
+    Source: timm and torchvision evaluation transforms.
+    """
+    return v2.Compose([v2.Resize(round(size / crop_pct), InterpolationMode(interpolation)), v2.CenterCrop(size)])
 
 
 def open_network(source: str, *, arch: str = "", pretrained: bool = False, field: str = "network") -> OpenNetwork:
@@ -89,8 +101,9 @@ def _from_file(path: Path, arch: str, field: str) -> OpenNetwork:
         )
     options = metadata.json("options") | dict(metadata.argument("model_kwargs") or {})
     options.pop("num_classes", None)
-    loaded = load(found, any_options=True, like=create_network(name, 10, options, field).state_dict().keys())
-    count = _num_classes(create_network(name, 10, options, field), loaded.state, found)
+    like = create_network(name, 10, options, field)
+    loaded = load(found, any_options=True, like=like.state_dict().keys())
+    count = _num_classes(like, loaded.state, found)
     model = create_network(name, count, options, field)
     load_weights(model, loaded.state, found)
     return _described(
@@ -107,17 +120,13 @@ def _described(
 ) -> OpenNetwork:
     """Collect how images reach a network: from its file, from timm's training arguments, or from timm."""
     default = resolve_data_config(dict(arguments), model=model)
-    side = recorded.get("test_size") or recorded.get("size") or default["input_size"][-1]
+    seen = {**recorded, "size": recorded.get("test_size") or recorded.get("size")}
     return OpenNetwork(
         model=model,
         name=name,
-        mean=check_normalisation("mean", recorded.get("mean") or default["mean"]),
-        std=check_normalisation("std", recorded.get("std") or default["std"]),
-        size=int(side),
-        crop_pct=float(recorded.get("crop_pct") or default["crop_pct"]),
-        interpolation=str(recorded.get("interpolation") or default["interpolation"]),
         num_classes=int(getattr(model, "num_classes", 0)) or _outputs(model),
         classes=classes,
+        **read_inputs(seen, default)._asdict(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import timm
 from timm.data import resolve_data_config
@@ -11,27 +11,9 @@ from torch import nn
 from engine.checkpoint import load_weights
 from engine.errors import UserError, nearest, one_line
 from networks.create import check_name, create_network
-from networks.metadata import CheckpointMetadata, check_normalisation
+from networks.metadata import CheckpointMetadata, Inputs, read_inputs
 from networks.open import classifier_name
 from networks.weights import load, read_content
-
-
-class Inputs(NamedTuple):
-    """How images reached a network in its training, as far as its weights say.
-
-    Attributes:
-        mean: mean per channel, of values in [0, 1].
-        std: standard deviation, likewise.
-        size: side of the images, pixels.
-        interpolation: bilinear, bicubic, ...
-        crop_pct: fraction of the resized shorter side that the evaluation crop covers.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    size: int
-    interpolation: str
-    crop_pct: float
 
 
 def inputs_of_weights(name: str, *, pretrained: bool, weights: str, field: str = "model.") -> Inputs:
@@ -52,19 +34,14 @@ def inputs_of_weights(name: str, *, pretrained: bool, weights: str, field: str =
     if pretrained and weights:
         raise UserError(f"{field}pretrained and {field}weights are two sources of weights: give one")
     recorded: dict[str, Any] = {}
+    arguments: dict[str, Any] = {"model": name}
     if weights:
         content, path = read_content(Path(weights).expanduser())
         metadata = CheckpointMetadata(content, path)
-        recorded = metadata.arguments() | metadata.json("input")
+        recorded, arguments = metadata.json("input"), arguments | metadata.arguments()
     config = timm.get_pretrained_cfg(name)
-    default = resolve_data_config({"model": name}, pretrained_cfg={} if config is None else config.to_dict())
-    return Inputs(
-        mean=check_normalisation("mean", recorded.get("mean") or default["mean"], f"{weights}: "),
-        std=check_normalisation("std", recorded.get("std") or default["std"], f"{weights}: "),
-        size=int(recorded.get("size") or recorded.get("img_size") or default["input_size"][-1]),
-        interpolation=str(recorded.get("interpolation") or default["interpolation"]),
-        crop_pct=float(recorded.get("crop_pct") or default["crop_pct"]),
-    )
+    default = resolve_data_config(arguments, pretrained_cfg={} if config is None else config.to_dict())
+    return read_inputs(recorded, default, f"{weights}: ")
 
 
 def start_network(

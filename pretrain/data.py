@@ -18,10 +18,11 @@ from imagesets.normalize import IMAGENET_MEAN, IMAGENET_STD
 from keepcore import TwoViews
 from keepcore.build import choose
 from keepcore.policy.randaugment import MEAN_COLOUR
+from networks.open import centre_crop
 from pretrain.baselines.autoaugment import AutoAugment
 from pretrain.baselines.randaugment import GREY, rand_augment
 from pretrain.config import Data, Policy
-from pretrain.located import LocatedViews
+from pretrain.crop_windows import ViewsAndWindow
 
 
 class Transformed(Dataset[Any]):
@@ -32,7 +33,7 @@ class Transformed(Dataset[Any]):
         transform: image -> views.
         on_corrupt: ``"fail"``, or ``"skip"``: report the file on stderr, use the next readable image, and add
             ``replaced`` to the sample's extras: 1 if it was replaced, else 0.
-        located: whether the transform returns (views, window), which adds ``window`` to the extras.
+        with_windows: whether the transform returns (views, window), which adds ``window`` to the extras.
 
     A sample is (views, label), and a dict of extras if there are any.
 
@@ -41,9 +42,10 @@ class Transformed(Dataset[Any]):
     """
 
     def __init__(
-        self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail", *, located: bool = False
+        self, images: Any, transform: Callable[[Any], Any], on_corrupt: str = "fail", *, with_windows: bool = False
     ) -> None:
-        self.images, self.transform, self.on_corrupt, self.located = images, transform, on_corrupt, located
+        self.images, self.transform, self.on_corrupt = images, transform, on_corrupt
+        self.with_windows = with_windows
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         for ahead in range(len(self)):
@@ -63,7 +65,7 @@ class Transformed(Dataset[Any]):
     def _sample(self, image: Any, label: int, *, replaced: bool) -> tuple[Any, ...]:
         extras: dict[str, Any] = {}
         views = self.transform(image)
-        if self.located:
+        if self.with_windows:
             views, extras["window"] = views
         if self.on_corrupt == "skip":
             extras["replaced"] = int(replaced)
@@ -168,13 +170,13 @@ POLICIES: dict[str, Callable[[Policy], Callable[[Any], Any]]] = {
 }
 
 
-def train_transform(data: Data, policy: Policy, *, located: bool = False) -> Callable[[Any], Any]:
+def train_transform(data: Data, policy: Policy, *, with_windows: bool = False) -> Callable[[Any], Any]:
     """Build the transform image -> (clean,) or (clean, augmented); both views share one crop and flip.
 
     Args:
         data: crop and flip.
         policy: policy of the augmented view.
-        located: return (views, window) instead, see :class:`pretrain.located.LocatedViews`.
+        with_windows: return (views, window) instead, see :class:`pretrain.crop_windows.ViewsAndWindow`.
 
     Raises:
         UserError: unknown crop or policy, or an option that is out of range.
@@ -184,11 +186,11 @@ def train_transform(data: Data, policy: Policy, *, located: bool = False) -> Cal
     with as_user_error():
         shared = choose(CROPS, data.crop, "data.crop")(data)
     finish = v2.PILToTensor()
-    if located:
+    if with_windows:
         with as_user_error():
             none = policy.name == "none"
             augment = None if none else choose(POLICIES, policy.name, "policy.name")(policy)
-        return LocatedViews(shared, augment, finish, policy.order)
+        return ViewsAndWindow(shared, augment, finish, policy.order)
     if policy.name == "none":
         return v2.Compose([shared, finish, _Alone()])
     with as_user_error():
@@ -225,7 +227,8 @@ def _pad_crop(data: Data) -> v2.Transform:
 
 
 def _resized_crop(data: Data) -> v2.Transform:
-    crop = v2.RandomResizedCrop(data.image_size, data.area, interpolation=_mode(data))
+    mode = InterpolationMode(data.interpolation or "bilinear")
+    crop = v2.RandomResizedCrop(data.image_size, data.area, interpolation=mode)
     return v2.Compose([crop, v2.RandomHorizontalFlip(data.hflip), *_jitter(data)])
 
 
@@ -242,11 +245,7 @@ def eval_crop(data: Data) -> Callable[[Any], Any]:
     Source: timm and torchvision evaluation transforms.
     """
     size = data.eval_size or data.image_size
-    return v2.Compose([v2.Resize(round(size / (data.crop_pct or 1.0)), _mode(data)), v2.CenterCrop(size)])
-
-
-def _mode(data: Data) -> InterpolationMode:
-    return InterpolationMode(data.interpolation or "bilinear")
+    return centre_crop(size, data.crop_pct or 1.0, data.interpolation or "bilinear")
 
 
 def eval_transform(data: Data) -> Callable[[Any], Any]:

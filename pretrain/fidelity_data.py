@@ -15,10 +15,10 @@ from engine.checkpoint import newest
 from engine.errors import UserError
 from engine.loader import EpochLoader, in_order
 from imagesets.coco import BoxedImages, annotation_file, image_folder
-from imagesets.folders import VALIDATION_NAMES
+from imagesets.folders import validation_folder
 from imagesets.readers import read_rgb
 from networks.open import OpenNetwork
-from pretrain.config import Policy
+from pretrain.config import Data, Policy
 from pretrain.data import POLICIES, open_source
 from pretrain.fidelity import FidelityOptions
 from pretrain.load_run import load_trained
@@ -32,20 +32,18 @@ class Views(NamedTuple):
     Attributes:
         clean_BCHW: uint8.
         augmented_BCHW: the policy's view, uint8; the clean images if there is no policy.
-        mask_BHW: bool, pixels of objects.
-        has_mask_B: bool, whether an image's objects are known.
+        mask_BHW: bool, pixels of objects; all False where they are not known.
         labels_B: int64; -1 without labels.
     """
 
     clean_BCHW: Tensor
     augmented_BCHW: Tensor
     mask_BHW: Tensor
-    has_mask_B: Tensor
     labels_B: Tensor
 
 
 @dataclass(frozen=True)
-class Photographs:
+class EvaluationImages:
     """A data set to measure on.
 
     Attributes:
@@ -74,8 +72,8 @@ class Photographs:
         indices = self.indices(options.images)
         dataset = _Viewed(self.images, crop, policy)
         for batch in EpochLoader(dataset, in_order(indices, options.batch_size), options.seed):
-            clean, augmented, mask, has_mask, labels = (part.to(device) for part in batch)
-            yield Views(clean, augmented, mask[:, 0] > 127, has_mask, labels)
+            clean, augmented, mask, labels = (part.to(device) for part in batch)
+            yield Views(clean, augmented, mask[:, 0] > 127, labels)
 
     def indices(self, count: int) -> Sequence[int]:
         """Return the indices of evenly spaced images."""
@@ -89,7 +87,7 @@ class Photographs:
         return not network.classes or network.classes == self.classes
 
 
-def open_photographs(options: FidelityOptions) -> Photographs:
+def open_images(options: FidelityOptions) -> EvaluationImages:
     """Open the data of the options.
 
     Raises:
@@ -97,25 +95,24 @@ def open_photographs(options: FidelityOptions) -> Photographs:
     """
     root = Path(options.root).expanduser()
     if options.annotations:
-        return Photographs(_Coco(BoxedImages(Path(options.annotations), root)), ())
+        return EvaluationImages(_Coco(BoxedImages(Path(options.annotations), root)), ())
     if options.root and annotation_file(root, options.split).is_file():
         boxed = BoxedImages(annotation_file(root, options.split), image_folder(root, options.split))
-        return Photographs(_Coco(boxed), ())
+        return EvaluationImages(_Coco(boxed), ())
     if options.root and (root / "coco" / "annotations").is_dir():
         found = sorted(
             p.stem.removeprefix("instances_") for p in (root / "coco/annotations").glob("instances_*.json")
         )
         raise UserError(f"split: {root}/coco has no {options.split}; it has {', '.join(found) or 'none'}")
-    if _is_run(options.network):
-        trained = load_trained(options.network)
-        data = trained.config.data
+    data = _data_of_run(options.network)
+    if data is not None:
         source = open_source(replace(data, root=options.root or data.root))
-        return Photographs(_Labelled(source.val), source.classes)
+        return EvaluationImages(_Labelled(source.val), source.classes)
     if not options.root:
         raise UserError(
             "root: only a run of pretrain.train knows its data: give the folder of the images with --root"
         )
-    part = next((root / name for name in VALIDATION_NAMES if (root / name).is_dir()), root)
+    part = validation_folder(root) or root
     try:
         folder = ImageFolder(str(part), loader=read_rgb)
     except (FileNotFoundError, OSError) as error:
@@ -123,18 +120,18 @@ def open_photographs(options: FidelityOptions) -> Photographs:
             f"root: {part} has neither class folders with images nor coco/annotations/; for other COCO files give "
             "--annotations"
         ) from error
-    return Photographs(_Labelled(folder), tuple(folder.classes))
+    return EvaluationImages(_Labelled(folder), tuple(folder.classes))
 
 
-def _is_run(source: str) -> bool:
+def _data_of_run(source: str) -> Data | None:
+    """Return the data options of a run of pretrain.train; None for other networks."""
     path = newest(source)
     if not path.is_file() or path.suffix != ".pth":
-        return False
+        return None
     try:
-        load_trained(source)
+        return load_trained(source).config.data
     except UserError:
-        return False
-    return True
+        return None
 
 
 class _Coco:
@@ -166,7 +163,7 @@ class _Labelled:
 
 
 class _Viewed:
-    """Index -> (clean, augmented, mask, whether there is a mask, label); pictures are uint8 C x S x S."""
+    """Index -> (clean, augmented, mask, label); pictures are uint8 C x S x S."""
 
     def __init__(self, images: Any, crop: Callable[[Any], Any], policy: Policy | None) -> None:
         self.images, self.crop, self.finish = images, crop, v2.PILToTensor()
@@ -175,12 +172,12 @@ class _Viewed:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, bool, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, int]:
         image, mask, label = self.images[index]
         clean = self.crop(image)
         augmented = clean if self.policy is None else self.policy(clean)
         shape = Image.new("L", clean.size) if mask is None else self.crop(mask)
-        return self.finish(clean), self.finish(augmented), self.finish(shape), mask is not None, label
+        return self.finish(clean), self.finish(augmented), self.finish(shape), label
 
 
 def mask_path(images: Any, index: int) -> Path | None:

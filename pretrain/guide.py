@@ -128,7 +128,8 @@ class KeptMaps:
             model: the guide.
             images_BCHW: clean, normalised floats.
             labels_B: int64 labels.
-            extras: ``index``, ``window`` and ``epoch`` of the batch, see :class:`pretrain.located.Indexed`.
+            extras: ``index``, ``window`` and ``epoch`` of the batch, as
+                :class:`pretrain.crop_windows.IndexedLoader` gives them.
             share: this process's part of the batch.
         """
         device, window_B4 = images_BCHW.device, extras["window"]

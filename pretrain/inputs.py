@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from engine.errors import UserError
-from networks.metadata import check_normalisation
-from networks.start import Inputs, inputs_of_weights
+from networks.metadata import Inputs, check_normalisation, check_pair
+from networks.start import inputs_of_weights
 from pretrain.config import Config, Data
 
 DEFAULT = Inputs(mean=(), std=(), size=64, interpolation="bilinear", crop_pct=1.0)
@@ -22,8 +21,7 @@ def with_inputs(config: Config) -> Config:
     found = DEFAULT
     if model.pretrained or model.weights:
         found = inputs_of_weights(model.name, pretrained=model.pretrained, weights=model.weights)
-    if bool(data.mean) != bool(data.std):
-        raise UserError("data.mean and data.std belong together: give both or neither")
+    check_pair(data.mean, data.std)
     for name in ("mean", "std"):
         if getattr(data, name):
             check_normalisation(f"data.{name}", getattr(data, name))

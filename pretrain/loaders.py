@@ -15,9 +15,9 @@ from engine.seed import generator
 from imagesets.classification import Records
 from imagesets.resident import CropDraws, ResidentLoader
 from pretrain.config import Config, Data, Policy
+from pretrain.crop_windows import IndexedLoader, resident_windows
 from pretrain.data import Transformed, in_workers, train_transform
 from pretrain.guide import keeps_maps
-from pretrain.located import Indexed, resident_windows
 from pretrain.stream import StreamLoader
 
 
@@ -60,7 +60,7 @@ def resident_loader(
     device: torch.device,
     padding: int = 0,
     hflip: float = 0.0,
-    located: bool = False,
+    with_windows: bool = False,
 ) -> ResidentLoader:
     """Hold images in device memory; a sample's crop and flip depend only on (seed, epoch, index).
 
@@ -71,10 +71,10 @@ def resident_loader(
         device: device that holds the images.
         padding: width of the black border added before the H x W crop, in pixels.
         hflip: probability of a horizontal flip.
-        located: add the windows of the crops to the batches.
+        with_windows: add the windows of the crops to the batches.
 
     Returns:
-        A loader of batches ([clean_BCHW], labels_B), with {"window": window_B4} if located.
+        A loader of batches ([clean_BCHW], labels_B), with {"window": window_B4} if with_windows.
 
     Source: uoguelph-mlrg/Cutout train.py (crop with zero padding, then flip).
     """
@@ -94,7 +94,9 @@ def resident_loader(
     def windows(draws: CropDraws) -> dict[str, Tensor]:
         return {"window": resident_windows(draws, padding, (height, width))}
 
-    return ResidentLoader(padded_NCHW, labels_N, (height, width), len(plan(0)), draw, windows if located else None)
+    return ResidentLoader(
+        padded_NCHW, labels_N, (height, width), len(plan(0)), draw, windows if with_windows else None
+    )
 
 
 def build_loader(config: Config, images: Any, device: torch.device, rank: int, processes: int) -> Loader:
@@ -113,17 +115,22 @@ def build_loader(config: Config, images: Any, device: torch.device, rank: int, p
     Raises:
         UserError: the batch size does not suit the set or the processes, or ``data.resident`` is not possible.
     """
-    data, located = config.data, keeps_maps(config)
+    data, with_windows = config.data, keeps_maps(config)
     if isinstance(images, IterableDataset):
-        if located:
+        if with_windows:
             raise UserError("guide.refresh: a stream does not say which image is which: use --guide.refresh 1")
         return StreamLoader(config, images, device, processes)
     plan = shuffled(len(images), data.batch_size, config.seed, rank=rank, processes=processes)
     policy = in_workers(config.policy)
     if is_resident(data, policy, images):
-        crops = {"padding": data.padding, "hflip": data.hflip, "located": located}
+        crops = {"padding": data.padding, "hflip": data.hflip, "with_windows": with_windows}
         resident = resident_loader(images, plan, config.seed, device=device, **crops)
-        return Indexed(resident, plan) if located else resident
-    dataset = Transformed(images, train_transform(data, policy, located=located), data.on_corrupt, located=located)
+        return IndexedLoader(resident, plan) if with_windows else resident
+    dataset = Transformed(
+        images,
+        train_transform(data, policy, with_windows=with_windows),
+        data.on_corrupt,
+        with_windows=with_windows,
+    )
     loader = EpochLoader(dataset, plan, config.seed, workers=data.workers, pin=device.type == "cuda")
-    return Indexed(loader, plan) if located else loader
+    return IndexedLoader(loader, plan) if with_windows else loader

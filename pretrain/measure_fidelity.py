@@ -27,7 +27,7 @@ from keepcore.controls import mean_map
 from networks.open import OpenNetwork, open_network
 from pretrain.config import Policy
 from pretrain.fidelity import FidelityOptions
-from pretrain.fidelity_data import Photographs, Views, open_photographs
+from pretrain.fidelity_data import EvaluationImages, Views, open_images
 from pretrain.fidelity_scores import COLUMNS, BeforeAfter, scores, summarise
 from pretrain.picture_sheets import fidelity_sheet
 
@@ -128,7 +128,7 @@ def measure(options: FidelityOptions) -> dict[str, Any]:
     """
     groups = {name: rows_of(name, options) for name in _names(options)}
     device = build_accelerator(TrainingConfig(device=options.device)).device
-    data = open_photographs(options)
+    data = open_images(options)
     picker = _network(options, options.network, options.arch, "network", data, device)
     judge = picker
     if options.judge:
@@ -190,10 +190,10 @@ def _measure_batch(
                 row, views, picker, images_BCHW, map_BHW, generators[row.title], options
             )
             after_BK = judge.probabilities(result_BCHW)
-            mask_BHW = views.mask_BHW & views.has_mask_B[:, None, None]
-            total = total + scores(
-                BeforeAfter(changed_BHW, judged.map_BHW, mask_BHW, judged.labels_B, judged.before_BK, after_BK)
+            pair = BeforeAfter(
+                changed_BHW, judged.map_BHW, views.mask_BHW, judged.labels_B, judged.before_BK, after_BK
             )
+            total = total + scores(pair)
         yield row.title, total / options.draws, [clean_BCHW.cpu(), map_BHW.cpu(), result_BCHW.cpu()]
 
 
@@ -235,7 +235,7 @@ def _differs(one_BCHW: Tensor, other_BCHW: Tensor, tolerance: float) -> Tensor:
 
 
 def _network(
-    options: FidelityOptions, source: str, arch: str, field: str, data: Photographs, device: torch.device
+    options: FidelityOptions, source: str, arch: str, field: str, data: EvaluationImages, device: torch.device
 ) -> Network:
     opened = open_network(
         source, arch=arch, pretrained=options.pretrained and not Path(source).exists(), field=field

@@ -1,11 +1,11 @@
 """The network, from timm or this suite, with an early head if the saliency needs one."""
 
-import sys
 from collections.abc import Callable
 
 from torch import nn
 
 from engine.errors import UserError, as_user_error
+from engine.progress import print_remarks
 from keepcore.early_head import with_early_head
 from networks.start import freeze_modules, start_network
 from pretrain.baselines.dropblock import attach_dropblock
@@ -32,8 +32,7 @@ def build_model(config: Config, num_classes: int, progress: Callable[[], float] 
     model, remarks = start_network(
         spec.name, num_classes, spec.options, pretrained=spec.pretrained, weights=spec.weights
     )
-    for remark in remarks:
-        print(f"remark: {remark}", file=sys.stderr)
+    print_remarks(remarks)
     freeze_modules(model, spec.freeze)
     if config.model.drop_block:
         if config.compile:

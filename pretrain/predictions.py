@@ -28,8 +28,6 @@ from networks.open import OpenNetwork, open_network
 from pretrain.picture_sheets import prediction_sheet
 from pretrain.predict import PredictOptions
 
-READABLE = 1
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -113,14 +111,14 @@ class _Crops:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, bool]:
         try:
-            return self.crop(read_rgb(self.paths[index])), READABLE
+            return self.crop(read_rgb(self.paths[index])), True
         except UserError as error:
             if self.on_corrupt == "fail":
                 raise UserError(f"{error}; use --on_corrupt skip to leave such images out") from error
             print(f"skipped: {error}", file=sys.stderr)
-            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), 1 - READABLE
+            return torch.zeros(3, self.size, self.size, dtype=torch.uint8), False
 
 
 def _predictions(options: PredictOptions, opened: OpenNetwork, paths: Sequence[Path]) -> Iterator[Prediction]:
@@ -133,7 +131,7 @@ def _predictions(options: PredictOptions, opened: OpenNetwork, paths: Sequence[P
         with torch.no_grad(), borrowed(model) as network:
             probabilities_BK = network(normalize(images_BCHW.to(device))).float().softmax(1).cpu()
         for index, probabilities_K, readable in zip(indices, probabilities_BK, readable_B, strict=True):
-            if readable == READABLE:
+            if readable:
                 yield Prediction(paths[index], probabilities_K, label_of.get(paths[index].parent.name, -1))
 
 

@@ -1,7 +1,6 @@
 """Train the backbone of a config."""
 
 import json
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from engine.errors import UserError, check_ranges
 from engine.job import Job, Progress
 from engine.loop import Trainer
 from engine.parser import dump
+from engine.progress import print_remarks
 from engine.run_folder import RunFolder
 from engine.seed import generator, seed_process
 from engine.setup import build_accelerator, build_engine
@@ -116,8 +116,7 @@ def _prepared(config: Config, source: ImageSet, accelerator: Accelerator) -> Con
         data = replace(data, batch_size=max(count // processes, 1) * processes)
         remarks.append(f"data.batch_size is lowered to {data.batch_size}: there are {count} training images")
     if accelerator.is_main_process:
-        for remark in filter(None, remarks):
-            print(f"remark: {remark}", file=sys.stderr)
+        print_remarks(remarks)
     return replace(config, data=data)
 
 

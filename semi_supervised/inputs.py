@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from engine.errors import UserError
+from networks.metadata import check_pair
 from networks.start import inputs_of_weights
 from semi_supervised.config import Config
 
@@ -18,8 +18,7 @@ def with_inputs(config: Config) -> Config:
     Source: google-research/uda image/data.py (CIFAR-10's numbers).
     """
     data = config.data
-    if bool(data.mean) != bool(data.std):
-        raise UserError("data.mean and data.std belong together: give both or neither")
+    check_pair(data.mean, data.std)
     if data.mean:
         return config
     mean, std = CIFAR10_MEAN, CIFAR10_STD

@@ -1,10 +1,9 @@
 """The classifier, from timm or this suite, with an early head if the saliency needs one."""
 
-import sys
-
 from torch import nn
 
 from engine.errors import as_user_error
+from engine.progress import print_remarks
 from keepcore.early_head import with_early_head
 from networks.start import freeze_modules, start_network
 from semi_supervised.config import Config
@@ -26,8 +25,7 @@ def build_model(config: Config, num_classes: int) -> nn.Module:
         weights=config.weights,
         field="",
     )
-    for remark in remarks:
-        print(f"remark: {remark}", file=sys.stderr)
+    print_remarks(remarks)
     freeze_modules(model, config.freeze, "freeze")
     if config.augment.op != "none" and config.augment.head == "early":
         with as_user_error("early_after"):

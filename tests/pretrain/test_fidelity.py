@@ -12,7 +12,7 @@ from PIL import Image
 
 from engine.errors import UserError
 from networks.open import open_network
-from pretrain import export, fidelity, train
+from pretrain import export, fidelity
 from pretrain.fidelity_scores import COLUMNS, MEASURED, BeforeAfter, scores, summarise
 
 CUT_ROWS = [
@@ -35,15 +35,6 @@ PASTE_ROWS = [
     "keep randaugment, mean map",
     "keep randaugment, centre prior",
 ]
-
-
-@pytest.fixture(scope="module")
-def run(demo, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    argv = ["--data.dataset", "demo", "--data.root", str(demo), "--data.batch_size", "8", "--data.workers", "0"]
-    argv += ["--device", "cpu", "--model.name", "resnet18", "--epochs", "1", "--max_steps", "3"]
-    assert train.main([*argv, "--data.image_size", "32", "--data.crop", "resized", "--output", str(folder)]) == 0
-    return folder
 
 
 def measured(tmp_path, *argv):

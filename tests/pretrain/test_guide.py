@@ -17,10 +17,10 @@ from keepcore.config import KeepConfig
 from keepcore.draws import BatchShard
 from pretrain import export, train
 from pretrain.config import Data, Policy
+from pretrain.crop_windows import CpuIndices, IndexedLoader, resident_windows
 from pretrain.data import train_transform
 from pretrain.guide import KeptMaps, Renormalise
 from pretrain.loaders import resident_loader
-from pretrain.located import Indexed, Indices, resident_windows
 
 KEEP = ["--augment.op", "cutout", "--augment.length", "8", "--augment.saliency", "feature_gradient"]
 
@@ -46,11 +46,11 @@ def test_a_window_says_where_its_crop_lies(crop, policy):
     data = Data(crop=crop, image_size=24, padding=4, area=(0.3, 1.0), hflip=0.5)
     options = Policy() if policy == "none" else Policy(name="trivialaugment", order=policy)
     image = gradient_image(40, 30)
-    located, plain = (train_transform(data, options, located=flag) for flag in (True, False))
+    with_windows, plain = (train_transform(data, options, with_windows=flag) for flag in (True, False))
     mirrored = 0
     for seed in range(20):
         torch.manual_seed(seed)
-        views, (scale_y, offset_y, scale_x, offset_x) = located(image)
+        views, (scale_y, offset_y, scale_x, offset_x) = with_windows(image)
         torch.manual_seed(seed)
         assert all(torch.equal(*pair) for pair in zip(views, plain(image), strict=True))  # the same draws
         at = (torch.arange(24) + 0.5) / 24
@@ -69,8 +69,8 @@ def test_windows_of_resident_crops():
         [0] * 6,
     )
     plan = shuffled(6, 6, 0)
-    loader = Indexed(
-        resident_loader(images, plan, 0, device=torch.device("cpu"), padding=3, hflip=0.5, located=True), plan
+    loader = IndexedLoader(
+        resident_loader(images, plan, 0, device=torch.device("cpu"), padding=3, hflip=0.5, with_windows=True), plan
     )
     loader.set_epoch(4)
     ((views, _, extras),) = list(loader)
@@ -92,7 +92,7 @@ def test_kept_maps_are_the_exact_ones_in_the_first_epoch_and_old_ones_later(tiny
     operation = build_keep(KeepConfig(op="cutout", length=4, saliency="feature_gradient", stage="layer2"))
     kept = KeptMaps(MapCache(8, 16), every=4)
     images, labels = torch.rand(4, 3, 16, 16, generator=generator(0, "x")), torch.tensor([0, 1, 2, 3])
-    extras = {"index": Indices([3, 5, 6, 7]), "window": torch.tensor([[1.0, 0.0, 1.0, 0.0]] * 4), "epoch": 0}
+    extras = {"index": CpuIndices([3, 5, 6, 7]), "window": torch.tensor([[1.0, 0.0, 1.0, 0.0]] * 4), "epoch": 0}
 
     def maps(epoch, net):
         return kept.maps(operation, net, images, labels, {**extras, "epoch": epoch}, BatchShard())

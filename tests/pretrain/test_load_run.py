@@ -15,15 +15,6 @@ from pretrain.config import Baseline, Config, Policy
 from pretrain.trainer import augmentation_name
 
 
-@pytest.fixture(scope="module")
-def run(demo, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    argv = ["--data.dataset", "demo", "--data.root", str(demo), "--data.batch_size", "8", "--data.workers", "0"]
-    argv += ["--device", "cpu", "--model.name", "resnet18", "--epochs", "1", "--max_steps", "3"]
-    assert train.main([*argv, "--data.image_size", "32", "--data.crop", "resized", "--output", str(folder)]) == 0
-    return folder
-
-
 @pytest.mark.slow
 def test_export_for_timm_and_torchvision(run, tmp_path, capsys):
     import torchvision

@@ -13,7 +13,7 @@ from imagesets.resident import CropDraws
 
 
 @dataclass(frozen=True)
-class LocatedViews:
+class ViewsAndWindow:
     """A transform: image -> (views, window_4); the window is that of :class:`keepcore.MapCache`.
 
     Attributes:
@@ -77,7 +77,7 @@ def resident_windows(draws: CropDraws, padding: int, size: tuple[int, int]) -> T
     return torch.stack([one_B, offset_B2[:, 0], sign_B, offset_B2[:, 1] + flips_B.float()], 1)
 
 
-class Indexed:
+class IndexedLoader:
     """A loader whose batches also say which images they hold, on the CPU, and in which epoch.
 
     Args:
@@ -100,11 +100,11 @@ class Indexed:
         for indices, (views, labels_B, extras) in zip(
             self.plan(self.epoch)[self.skip :], self.loader, strict=True
         ):
-            yield views, labels_B, {**extras, "index": Indices(indices), "epoch": self.epoch}
+            yield views, labels_B, {**extras, "index": CpuIndices(indices), "epoch": self.epoch}
 
 
-class Indices:
-    """Indices of a batch that stay on the CPU when the batch is moved to a device."""
+class CpuIndices:
+    """CpuIndices of a batch that stay on the CPU when the batch is moved to a device."""
 
     def __init__(self, indices: list[int]) -> None:
         self.cpu_B = torch.tensor(indices)
