@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from engine.run_folder import provenance  # noqa: E402
+from engine.run_folder import write_measurement  # noqa: E402
 
 WAITING = {
     "long spin": {"GOMP_SPINCOUNT": "300000"},  # libgomp's own default
@@ -86,10 +86,9 @@ def main() -> int:
     for name, row in rows.items():
         print(f"{name:12} alone {row['alone_ratio']:5.2f}   beside a busy process {row['busy_ratio']:5.2f}")
     if arguments.out:
-        made = {key: value for key, value in provenance().items() if key != "command"}
         result = {"what": str(__doc__).splitlines()[0], "steps": arguments.steps, "rounds": arguments.rounds}
-        result |= {"busy": arguments.busy, "cores": os.cpu_count(), "rows": rows, **made}
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        result |= {"busy": arguments.busy, "cores": os.cpu_count(), "rows": rows}
+        write_measurement(result, arguments.out)
     return 0
 
 

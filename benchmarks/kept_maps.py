@@ -16,7 +16,6 @@ benchmarks/step_time.py.
 
 import argparse
 import copy
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -29,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from engine.loader import shuffled  # noqa: E402
-from engine.run_folder import provenance  # noqa: E402
+from engine.run_folder import write_measurement  # noqa: E402
 from imagesets.classification import OPENERS, Records, in_memory  # noqa: E402
 from imagesets.normalize import Normalize  # noqa: E402
 from keepcore import KeepAugment, KeepConfig, MapCache, build_keep  # noqa: E402
@@ -144,11 +143,8 @@ def main() -> int:
     for name, row in rows.items():
         print(f"{name:36} {row}")
     if arguments.out:
-        made = {key: value for key, value in provenance().items() if key != "command"}
         result = {"what": str(__doc__).splitlines()[0], "images": len(images), "epochs": arguments.epochs}
-        arguments.out.write_text(
-            json.dumps({**result, "width": arguments.width, "rows": rows, **made}, indent=1) + "\n"
-        )
+        write_measurement({**result, "width": arguments.width, "rows": rows}, arguments.out)
     return 0
 
 

@@ -15,7 +15,6 @@ rate is 0, so that all variants see one network.
 
 import argparse
 import importlib
-import json
 import statistics
 import sys
 import time
@@ -31,7 +30,7 @@ from torchvision import transforms
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from engine.run_folder import provenance  # noqa: E402
+from engine.run_folder import write_measurement  # noqa: E402
 from imagesets.classification import CIFAR_MEAN, CIFAR_STD  # noqa: E402
 from imagesets.normalize import Normalize  # noqa: E402
 from keepcore import KeepCutout, anywhere, at_scale, feature_gradient, input_gradient  # noqa: E402
@@ -177,9 +176,8 @@ def main() -> int:
         }
         print(f"{name:52} {rows[name]}")
     if arguments.out:
-        made = {key: value for key, value in provenance().items() if key != "command"}
         result = {"what": str(__doc__).splitlines()[0], "batch": arguments.batch, "rounds": arguments.rounds}
-        arguments.out.write_text(json.dumps({**result, "rows": rows, **made}, indent=1) + "\n")
+        write_measurement({**result, "rows": rows}, arguments.out)
     return 0
 
 

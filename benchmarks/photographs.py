@@ -16,7 +16,6 @@ the difference from plain Cutout is paired by image.
 
 import argparse
 import importlib.util
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from engine.run_folder import provenance  # noqa: E402
+from engine.run_folder import write_measurement  # noqa: E402
 from imagesets.coco import annotation_file, image_folder, read_annotations  # noqa: E402
 from imagesets.readers import read_rgb  # noqa: E402
 from keepcore import KeepCutout, anywhere, at_scale, borrowed, input_gradient  # noqa: E402
@@ -156,11 +155,8 @@ def main() -> int:
                 table[row][length] = cell
             print(f"{row:58}", "  ".join(f"{c['mean']:.2f} {c['interval95']}" for c in table[row].values()))
     if arguments.out:
-        made = {key: value for key, value in provenance().items() if key != "command"}
         result = {"what": str(__doc__).splitlines()[0], "photographs": len(images), "object": arguments.object}
-        arguments.out.write_text(
-            json.dumps({**result, "draws": arguments.draws, "rows": table, **made}, indent=1) + "\n"
-        )
+        write_measurement({**result, "draws": arguments.draws, "rows": table}, arguments.out)
     return 0
 
 

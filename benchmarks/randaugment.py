@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
 
-    from engine.run_folder import provenance
+    from engine.run_folder import write_measurement
 
     cores, found = len(os.sched_getaffinity(0)), []
     with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
@@ -119,8 +119,7 @@ def main() -> int:
     result |= {"batch": given.batch, "side": given.side, "device": given.device, "cores": cores}
     print(json.dumps(result))
     if given.out:
-        about = {key: value for key, value in provenance().items() if key != "command"}
-        given.out.write_text(json.dumps(result | {"rounds": found} | about, indent=1) + "\n")
+        write_measurement(result | {"rounds": found}, given.out)
     return 0
 
 

@@ -152,7 +152,7 @@ def main() -> int:
         found["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps(found))
         return 0
-    from engine.run_folder import provenance
+    from engine.run_folder import write_measurement
 
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -173,10 +173,9 @@ def main() -> int:
             base = rows.get("re-rank" if "re-rank" in part else "evaluate")
             rows[part] |= {"ratio_to_ours": rows[part]["cpu_seconds"] / base["cpu_seconds"]} if base else {}
             print(part, {k: round(v, 3) for k, v in rows[part].items()}, flush=True)
-    about = {key: value for key, value in provenance().items() if key != "command"}
     if arguments.out:
-        result = {"scale": arguments.scale, "sizes": SCALES[arguments.scale], "parts": rows, **about}
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        result = {"scale": arguments.scale, "sizes": SCALES[arguments.scale], "parts": rows}
+        write_measurement(result, arguments.out)
     return 0
 
 

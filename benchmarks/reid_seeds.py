@@ -9,7 +9,6 @@ deviation over the seeds; paired bootstrap over identities of each query's value
 """
 
 import argparse
-import json
 import os
 import shlex
 import statistics
@@ -93,7 +92,7 @@ def main() -> int:
     parser.add_argument("--options", default="", help="more flags for reid.train")
     arguments = parser.parse_args()
 
-    from engine.run_folder import provenance
+    from engine.run_folder import write_measurement
     from imagesets.demo.make import ensure
 
     ensure()
@@ -111,8 +110,7 @@ def main() -> int:
     result |= summary(dict(zip(pairs, own, strict=True)), arguments.seeds)
     print(f"across: other people, cameras and lights (demo set of seed {arguments.across})")
     result["across"] = summary(dict(zip(pairs, across, strict=True)), arguments.seeds)
-    about = {key: value for key, value in provenance().items() if key != "command"}
-    arguments.out.write_text(json.dumps({**result, **about}, indent=1) + "\n")
+    write_measurement(result, arguments.out)
     return 0
 
 

@@ -8,7 +8,6 @@ The paper's own ratios (Table 6) are of one TITAN X. The floor counts floating-p
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -20,7 +19,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from engine.run_folder import provenance  # noqa: E402
+from engine.run_folder import write_measurement  # noqa: E402
 from imagesets.classification import CIFAR_MEAN, CIFAR_STD  # noqa: E402
 from imagesets.normalize import Normalize  # noqa: E402
 from keepcore import KeepConfig  # noqa: E402
@@ -145,11 +144,9 @@ def main() -> int:
     for name, ratio in ratios.items():
         print(f"{name:54} {ratio:.3f}")
     if arguments.out:
-        made = provenance()
-        made.pop("command")
         asked = {k: v for k, v in vars(arguments).items() if k != "out"}
-        result = {"what": str(__doc__).splitlines()[0], **asked, "plain_seconds": plain, "ratios": ratios, **made}
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        result = {"what": str(__doc__).splitlines()[0], **asked, "plain_seconds": plain, "ratios": ratios}
+        write_measurement(result, arguments.out)
     return 0
 
 

@@ -9,7 +9,6 @@ nothing after two steps.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -66,7 +65,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     from detection.table11.rows import ROWS
-    from engine.run_folder import provenance
+    from engine.run_folder import write_measurement
 
     with tempfile.TemporaryDirectory() as folder:
         given = {50: arguments.r50, 101: arguments.r101}
@@ -76,9 +75,8 @@ def main() -> int:
             out = Path(folder) / name
             rows[name] = run_row(name, made[row.depth].resolve(), arguments.data.resolve(), out)
             print(name, rows[name], flush=True)
-    about = {key: value for key, value in provenance().items() if key != "command"}
-    result = {"what": "detection.run --quick on the rows of Table 11", "rows": rows, **about}
-    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    result = {"what": "detection.run --quick on the rows of Table 11", "rows": rows}
+    write_measurement(result, arguments.out)
     return int(any(row["exit_code"] or row["AP"] is None for row in rows.values()))
 
 

@@ -7,7 +7,6 @@ Forward, backward and update on random images held on the device; ratios of medi
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ sys.path[0] = str(ROOT)
 
 import torch  # noqa: E402
 
-from engine.run_folder import provenance  # noqa: E402
+from engine.run_folder import write_measurement  # noqa: E402
 from imagesets.normalize import Normalize  # noqa: E402
 from keepcore.config import KeepConfig  # noqa: E402
 from keepcore.draws import BatchShard  # noqa: E402
@@ -107,10 +106,9 @@ def main() -> int:
     for name, ratio in ratios.items():
         print(f"{name:56} {ratio:.3f}")
     if arguments.out:
-        about = {key: value for key, value in provenance().items() if key != "command"}
         asked = {key: value for key, value in vars(arguments).items() if key != "out"}
-        result = {**asked, "device": str(device), "plain_seconds": plain, "ratios": ratios, **about}
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        result = {**asked, "device": str(device), "plain_seconds": plain, "ratios": ratios}
+        write_measurement(result, arguments.out)
     return 0
 
 

@@ -127,6 +127,20 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def write_measurement(result: dict[str, Any], path: Path) -> None:
+    """Write what a benchmark has measured, with the versions, commit and hardware that measured it.
+
+    Args:
+        result: plain values.
+        path: JSON file to write.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    about = {key: value for key, value in provenance().items() if key != "command"}
+    write_json({**result, **about}, path)
+
+
 def _command() -> str:
     """Return the command line in a form that can be pasted, without the paths of this machine."""
     words = sys.orig_argv
